@@ -1,0 +1,24 @@
+//! What Shoal peers decide: pure values and state machines.
+//!
+//! Everything that chooses a peer, a count, an order or a time lives here, as a function or as a
+//! machine `handle(&mut self, now, input, &mut Vec<Output>)` with `next_deadline()`.
+//! Never: IO, clocks, entropy, threads, async. The crate's manifest is the proof.
+
+pub mod cid;
+pub mod dag;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod membership;
+pub mod placement;
+pub mod prng;
+pub mod time;
+pub mod topology;
+pub mod transfer;
+pub mod wire;
+
+pub use cid::{Cid, Codec};
+pub use error::{Fault, Kind};
+pub use id::{ClusterId, OwnerId, PeerId};
+pub use prng::Prng;
+pub use time::{Instant, WallTime};

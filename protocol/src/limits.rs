@@ -1,0 +1,99 @@
+//! Every bound of Shoal that is part of an agreement between peers or guards a peer's memory.
+//!
+//! Each constant has its unit and the reason for its value; constants that depend on each other are
+//! tied by assertions at compile time. Never: settings. What an operator may change is configuration.
+
+use core::time::Duration;
+
+// ---- Content -------------------------------------------------------------------------------
+
+/// Bytes of a leaf under the profile `unixfs-v1-2025`. Source: IPIP-0499.
+pub const CHUNK_BYTES: u32 = 1 << 20;
+
+/// Largest block, in bytes: what IPFS tools exchange at most (Bitswap's limit), and twice a leaf.
+pub const BLOCK_BYTES_MAX: u32 = 2 << 20;
+const _: () = assert!(CHUNK_BYTES <= BLOCK_BYTES_MAX);
+
+/// Links of an interior node under the profile `unixfs-v1-2025`. Source: IPIP-0499.
+pub const NODE_LINKS_MAX: usize = 1024;
+
+/// Deepest DAG that is followed, in levels. 1,024^3 leaves of 1 MiB are a PiB; a HAMT of SHA-like
+/// hashes ends after 8 levels. Deeper ones are built to exhaust a reader.
+pub const DAG_DEPTH_MAX: usize = 32;
+
+// ---- Placement -----------------------------------------------------------------------------
+
+/// Hash ranges that CIDs are divided into: the unit of placement, inventory and anti-entropy.
+/// 2^16 keeps about 20 partition copies on each of 10,000 peers with three replicas, so that whole
+/// partitions can be spread to a few per cent, while a table of them stays below 1 MiB.
+pub const PARTITIONS: u32 = 1 << 16;
+
+/// Most copies of a block. More than this many simultaneous losses is not what replication is for.
+pub const REPLICAS_MAX: u8 = 8;
+
+/// Most peers of one cluster.
+pub const CLUSTER_PEERS_MAX: usize = 10_000;
+
+/// Longest name of a zone, cluster or peer, in bytes: fits a table row and a metric label.
+pub const NAME_BYTES_MAX: usize = 63;
+
+// ---- Wire ----------------------------------------------------------------------------------
+
+/// Bytes in front of every frame: version, reserved, head length, body length.
+pub const FRAME_HEADER_BYTES: usize = 8;
+
+/// Largest head of a frame, in bytes: everything of a message but block bytes. Holds
+/// [`GOSSIP_ENTRIES_MAX`] gossip entries of the largest size.
+pub const FRAME_HEAD_BYTES_MAX: u32 = (64 << 10) - 1;
+
+/// Largest body of a frame, in bytes: one block.
+pub const FRAME_BODY_BYTES_MAX: u32 = BLOCK_BYTES_MAX;
+
+/// CIDs in one question whether blocks are held: 1,024 CIDs of 36 bytes fit a frame's head.
+pub const HAS_CIDS_MAX: usize = 1024;
+const _: () = assert!(HAS_CIDS_MAX * 40 <= FRAME_HEAD_BYTES_MAX as usize);
+
+/// Bytes of requests and their expected replies that one peer may have under way to another, per class
+/// of traffic. 16 MiB covers 1 GB/s at 16 ms round trip, and bounds what a hostile peer can pin.
+pub const CREDIT_BYTES: u32 = 16 << 20;
+const _: () = assert!(CREDIT_BYTES >= 2 * (FRAME_BODY_BYTES_MAX + FRAME_HEAD_BYTES_MAX));
+
+/// Requests that one peer may have under way to another, per class of traffic: small requests cost
+/// memory and a task each, which bytes do not show.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// Frames waiting to be written to one peer, per class. More would hide a slow peer behind a queue.
+pub const OUTBOX_FRAMES_MAX: usize = 16;
+
+/// Frames received and not yet taken by the service, per class, over all peers.
+pub const INBOX_FRAMES_MAX: usize = 32;
+
+/// Addresses kept for one peer.
+pub const PEER_ADDRESSES_MAX: usize = 6;
+
+/// Longest address, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 200;
+
+/// Entries of one gossip message.
+pub const GOSSIP_ENTRIES_MAX: usize = 40;
+const _: () = assert!(
+    GOSSIP_ENTRIES_MAX * (PEER_ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 3) + 2 * NAME_BYTES_MAX + 100)
+        <= FRAME_HEAD_BYTES_MAX as usize
+);
+
+// ---- Transfer ------------------------------------------------------------------------------
+
+/// Bytes of one upload that may be on their way to holders. Each block is sent to several holders, so the
+/// memory is this once (blocks are shared), and the time to notice a stalled upload is bounded by it.
+pub const UPLOAD_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Bytes that one download may fetch ahead of what it delivered.
+pub const DOWNLOAD_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How long a request for one block may take before another holder is tried.
+/// Guess: 2 MiB at 1 MB/s and some waiting; measure in a simulation of slow links.
+pub const BLOCK_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an upload waits for the copies beyond its write quorum before it is acknowledged without
+/// them. They go on in the background.
+pub const LATE_COPY_GRACE: Duration = Duration::from_secs(2);

@@ -1,0 +1,1 @@
+//! Who of the cluster is there: failure detector and peer table.

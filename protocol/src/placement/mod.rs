@@ -1,0 +1,1 @@
+//! Which peers should hold a block, and what moves when the topology changes.

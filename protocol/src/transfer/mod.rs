@@ -1,0 +1,1 @@
+//! Upload and download of one object, as machines: acknowledgements, replacement, hedging, order.

@@ -1,0 +1,194 @@
+//! Messages between the peers of a cluster, and their Protobuf form.
+//!
+//! [`Message`] is what the program handles: checked values. The Protobuf structs are private, so that no
+//! unchecked field leaves this file. Never: decides what to answer.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::frame::Frame;
+use crate::error::{Fault, Kind};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, FRAME_HEAD_BYTES_MAX, GOSSIP_ENTRIES_MAX, HAS_CIDS_MAX, NAME_BYTES_MAX,
+    PEER_ADDRESSES_MAX,
+};
+use crate::topology::Zone;
+use crate::{Cid, OwnerId, PeerId};
+use core::time::Duration;
+
+/// Longest text of a failure on the wire, in bytes.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// Why a frame is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Not Protobuf of this schema.
+    #[error("head is not a message")]
+    Malformed,
+    /// A field is missing, or its value is outside what the protocol allows.
+    #[error("field {field} is missing or invalid")]
+    Field { field: &'static str },
+    /// A list is longer than the protocol allows.
+    #[error("field {field} has {found} entries, at most {max} are allowed")]
+    TooMany { field: &'static str, found: usize, max: usize },
+}
+
+/// Anything that crosses between two peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Asks for something; the reply carries the same id.
+    Request {
+        /// Chosen by the asker, unique among its requests under way to this peer and class.
+        id: u64,
+        /// How long the asker waits. Work that would end later may be left undone.
+        patience: Duration,
+        /// What is asked.
+        request: Request,
+    },
+    /// Answers the request of the same id.
+    Reply {
+        /// The request's id.
+        id: u64,
+        /// The answer, or why there is none.
+        outcome: Result<Reply, Fault>,
+    },
+    /// Tells something that wants no answer.
+    Notice(Notice),
+}
+
+/// What one peer may ask another of its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Keep this block, on behalf of an owner. Answered when it is durable.
+    PutBlock {
+        /// Its name, which the receiver checks.
+        cid: Cid,
+        /// Who refers to it.
+        owner: OwnerId,
+        /// Whether it is the root of what the owner uploads.
+        root: bool,
+        /// Its bytes: the frame's body.
+        bytes: Bytes,
+    },
+    /// Refer to these blocks on behalf of an owner, if you hold them already.
+    Claim {
+        /// Names.
+        cids: Vec<Cid>,
+        /// Who refers to them.
+        owner: OwnerId,
+        /// Whether they are roots of what the owner uploads.
+        root: bool,
+    },
+    /// Give me this block.
+    GetBlock {
+        /// Its name.
+        cid: Cid,
+    },
+    /// Which of these blocks do you hold?
+    HasBlocks {
+        /// Names, at most [`HAS_CIDS_MAX`].
+        cids: Vec<Cid>,
+    },
+    /// An owner gives up its references; blocks that nobody else refers to are freed.
+    Release {
+        /// Who.
+        owner: OwnerId,
+    },
+    /// Which owners refer to this block as their root?
+    Owners {
+        /// The root.
+        cid: Cid,
+    },
+}
+
+/// What became of a block that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOutcome {
+    /// It is durable now.
+    Stored,
+    /// It was durable before.
+    AlreadyHeld,
+}
+
+/// Answers, one per request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Request::PutBlock`].
+    Put(BlockOutcome),
+    /// To [`Request::Claim`] and [`Request::HasBlocks`]: one answer per CID, in order.
+    Held(Vec<bool>),
+    /// To [`Request::GetBlock`]: its bytes, the frame's body. The asker checks them.
+    Block(Bytes),
+    /// To [`Request::Release`]: how many blocks were freed.
+    Released {
+        /// Blocks freed.
+        blocks: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// To [`Request::Owners`].
+    Owners(Vec<OwnerId>),
+}
+
+/// What peers tell each other unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What the sender knows of peers of the cluster.
+    Gossip {
+        /// Entries, at most [`GOSSIP_ENTRIES_MAX`].
+        entries: Vec<GossipEntry>,
+        /// Whether the receiver should tell what it knows in return.
+        answer: bool,
+    },
+}
+
+/// How a peer is doing, by the teller's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GossipState {
+    /// Its heartbeat rises.
+    Alive,
+    /// It said good-bye: not a failure.
+    Left,
+}
+
+/// What is told of one peer. Entries of one peer are ordered by (incarnation, heartbeat).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipEntry {
+    /// Who.
+    pub peer: PeerId,
+    /// Milliseconds of wall time at its start: a restart makes all earlier entries old.
+    pub incarnation: u64,
+    /// Counts up while it runs.
+    pub heartbeat: u64,
+    /// How it is doing.
+    pub state: GossipState,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is.
+    pub zone: Zone,
+    /// Bytes it offers to hold.
+    pub capacity_bytes: u64,
+    /// Bytes it holds.
+    pub used_bytes: u64,
+    /// Multiaddresses it listens on, at most [`PEER_ADDRESSES_MAX`].
+    pub addresses: Vec<String>,
+}
+
+impl Message {
+    /// Returns the frame of this message. Cost: the head is encoded, the body shared.
+    ///
+    /// # Errors
+    /// [`WireError::TooMany`] or [`WireError::Field`] when the message breaks a limit of the protocol.
+    pub fn encode(&self) -> Result<Frame, WireError> {
+        Err(WireError::Malformed)
+    }
+
+    /// Returns the message of a frame. Cost: the head is decoded, the body shared.
+    ///
+    /// # Errors
+    /// Any [`WireError`]; nothing beyond the limits of the protocol is allocated on the way.
+    pub fn decode(frame: &Frame) -> Result<Self, WireError> {
+        let _ = frame;
+        Err(WireError::Malformed)
+    }
+}
