@@ -1,1 +1,3 @@
+//! The daemon `shoald`.
+
 fn main() {}

@@ -3,9 +3,11 @@
 //! `protocol/README.md` is the specification of the same. Decoders refuse before they allocate, and never
 //! panic. Never: IO; the drivers move the bytes.
 
+mod class;
 mod frame;
 mod message;
 
+pub use class::{Class, protocol_name};
 pub use frame::{Frame, FrameError, FrameHeader, VERSION};
 pub use message::{
     BlockOutcome, GossipEntry, GossipState, Message, Notice, Reply, Request, WireError,
