@@ -89,6 +89,12 @@ pub struct ClusterId([u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId([u8; 16]);
 
+impl OwnerId {
+    /// Nobody: marks a block that replaces a corrupt copy. It adds no reference, and is stored only where
+    /// somebody refers to the block already.
+    pub const REPAIR: Self = Self([0; 16]);
+}
+
 macro_rules! hex_id {
     ($name:ident, $expected:literal) => {
         impl $name {

@@ -81,6 +81,13 @@ const _: () = assert!(
         <= FRAME_HEAD_BYTES_MAX as usize
 );
 
+/// Owners named in one reply. Whoever asks wants to know that there are some, or one of its own; a
+/// block that more uploads share is not worth a list.
+pub const OWNERS_MAX: usize = 64;
+
+/// Longest text of a failure on the wire, in bytes: a line for people, clipped by the sender.
+pub const DETAIL_BYTES_MAX: usize = 512;
+
 // ---- Transfer ------------------------------------------------------------------------------
 
 /// Bytes of one upload that may be on their way to holders. Each block is sent to several holders, so the

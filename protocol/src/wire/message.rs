@@ -1,23 +1,15 @@
-//! Messages between the peers of a cluster, and their Protobuf form.
+//! Messages between the peers of a cluster.
 //!
-//! [`Message`] is what the program handles: checked values. The Protobuf structs are private, so that no
-//! unchecked field leaves this file. Never: decides what to answer.
+//! [`Message`] is what the program handles: checked values. Their Protobuf form is in `schema.rs`, the way
+//! between the two in `encoding.rs`. Never: decides what to answer.
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use super::frame::Frame;
-use crate::error::{Fault, Kind};
-use crate::limits::{
-    ADDRESS_BYTES_MAX, FRAME_HEAD_BYTES_MAX, GOSSIP_ENTRIES_MAX, HAS_CIDS_MAX, NAME_BYTES_MAX,
-    PEER_ADDRESSES_MAX,
-};
+use crate::error::Fault;
+use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX};
 use crate::topology::Zone;
 use crate::{Cid, OwnerId, PeerId};
 use core::time::Duration;
-
-/// Longest text of a failure on the wire, in bytes.
-const DETAIL_BYTES_MAX: usize = 512;
 
 /// Why a frame is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +32,8 @@ pub enum Message {
     Request {
         /// Chosen by the asker, unique among its requests under way to this peer and class.
         id: u64,
-        /// How long the asker waits. Work that would end later may be left undone.
+        /// How long the asker waits, in whole milliseconds on the wire. Work that would end later may
+        /// be left undone.
         patience: Duration,
         /// What is asked.
         request: Request,
@@ -72,7 +65,7 @@ pub enum Request {
     },
     /// Refer to these blocks on behalf of an owner, if you hold them already.
     Claim {
-        /// Names.
+        /// Names, at most [`crate::limits::HAS_CIDS_MAX`].
         cids: Vec<Cid>,
         /// Who refers to them.
         owner: OwnerId,
@@ -86,7 +79,7 @@ pub enum Request {
     },
     /// Which of these blocks do you hold?
     HasBlocks {
-        /// Names, at most [`HAS_CIDS_MAX`].
+        /// Names, at most [`crate::limits::HAS_CIDS_MAX`].
         cids: Vec<Cid>,
     },
     /// An owner gives up its references; blocks that nobody else refers to are freed.
@@ -126,7 +119,7 @@ pub enum Reply {
         /// Their bytes.
         bytes: u64,
     },
-    /// To [`Request::Owners`].
+    /// To [`Request::Owners`]: at most [`crate::limits::OWNERS_MAX`] of them.
     Owners(Vec<OwnerId>),
 }
 
@@ -135,7 +128,7 @@ pub enum Reply {
 pub enum Notice {
     /// What the sender knows of peers of the cluster.
     Gossip {
-        /// Entries, at most [`GOSSIP_ENTRIES_MAX`].
+        /// Entries, at most [`crate::limits::GOSSIP_ENTRIES_MAX`].
         entries: Vec<GossipEntry>,
         /// Whether the receiver should tell what it knows in return.
         answer: bool,
@@ -162,7 +155,7 @@ pub struct GossipEntry {
     pub heartbeat: u64,
     /// How it is doing.
     pub state: GossipState,
-    /// Its name for people.
+    /// Its name for people: at most [`NAME_BYTES_MAX`] bytes, no control characters.
     pub name: String,
     /// Where it is.
     pub zone: Zone,
@@ -170,25 +163,36 @@ pub struct GossipEntry {
     pub capacity_bytes: u64,
     /// Bytes it holds.
     pub used_bytes: u64,
-    /// Multiaddresses it listens on, at most [`PEER_ADDRESSES_MAX`].
+    /// Multiaddresses it listens on, at most [`PEER_ADDRESSES_MAX`]. See [`is_address`].
     pub addresses: Vec<String>,
 }
 
-impl Message {
-    /// Returns the frame of this message. Cost: the head is encoded, the body shared.
+impl GossipEntry {
+    /// Checks the parts that their types leave open: name and addresses.
     ///
     /// # Errors
-    /// [`WireError::TooMany`] or [`WireError::Field`] when the message breaks a limit of the protocol.
-    pub fn encode(&self) -> Result<Frame, WireError> {
-        Err(WireError::Malformed)
+    /// [`WireError::Field`] or [`WireError::TooMany`].
+    pub fn validate(&self) -> Result<(), WireError> {
+        if self.name.len() > NAME_BYTES_MAX || self.name.chars().any(char::is_control) {
+            return Err(WireError::Field { field: "entry.name" });
+        }
+        let found = self.addresses.len();
+        if found > PEER_ADDRESSES_MAX {
+            let (field, max) = ("entry.addresses", PEER_ADDRESSES_MAX);
+            return Err(WireError::TooMany { field, found, max });
+        }
+        if !self.addresses.iter().all(|address| is_address(address)) {
+            return Err(WireError::Field { field: "entry.addresses" });
+        }
+        Ok(())
     }
+}
 
-    /// Returns the message of a frame. Cost: the head is decoded, the body shared.
-    ///
-    /// # Errors
-    /// Any [`WireError`]; nothing beyond the limits of the protocol is allocated on the way.
-    pub fn decode(frame: &Frame) -> Result<Self, WireError> {
-        let _ = frame;
-        Err(WireError::Malformed)
-    }
+/// Says whether a text may travel as an address: at most [`ADDRESS_BYTES_MAX`] bytes, a slash in front,
+/// no white space or control characters. Whether it can be dialled is the network driver's to say.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    text.len() <= ADDRESS_BYTES_MAX
+        && text.starts_with('/')
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }

@@ -1,0 +1,263 @@
+//! Download: a range of an object, in order, from whoever holds its blocks.
+//!
+//! Owns one download: its requests under way. The machine [`protocol::transfer::Download`] chooses holders,
+//! hedges and orders; every block is hashed here before the machine sees it. A corrupt copy that was met is
+//! written anew from a good one. Never: passes on a byte that was not checked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::{AbortHandle, Abortable};
+use futures::stream::FuturesUnordered;
+use protocol::dag::{ByteRange, Reader};
+use protocol::limits::BLOCK_REQUEST_TIMEOUT;
+use protocol::transfer::{Download as Machine, DownloadConfig, DownloadInput, DownloadOutput};
+use protocol::wire::{Class, Reply, Request};
+use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use super::Context;
+use crate::env::Env;
+
+/// Pieces waiting for the consumer: one it reads, one ready.
+const PIECES_MAX: usize = 2;
+
+/// Holders that one block's good bytes are written back to, at a time.
+const REPAIRS_MAX: usize = 8;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An open download: the object's size, and its bytes in order.
+#[derive(Debug)]
+pub struct Download {
+    size: u64,
+    pieces: mpsc::Receiver<Result<Bytes, Fault>>,
+}
+
+impl Download {
+    /// Returns the size of the whole object, in bytes, whatever range was asked for.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the next bytes of the range, `None` at its end. After an error there is nothing more.
+    /// Dropping the download ends its requests. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
+        self.pieces.recv().await
+    }
+}
+
+/// Opens a range of an object. Returns when its size is known.
+///
+/// # Errors
+/// [`Kind::NotFound`] when nobody holds the root, [`Kind::Invalid`] when it is no file or the range begins
+/// behind its end, and whatever keeps its first block away.
+pub async fn download<E: Env>(
+    context: &Context<E>,
+    root: Cid,
+    range: ByteRange,
+) -> Result<Download, Fault> {
+    context.metrics.downloads.inc();
+    let config = DownloadConfig::default();
+    let machine = Machine::new(Reader::new(root, range), config, context.env.prng());
+    open(context, machine).await
+}
+
+/// Returns one whole block, from here or from its holders, checked.
+///
+/// # Errors
+/// [`Kind::NotFound`] when nobody holds it, and whatever else keeps it away.
+pub async fn block<E: Env>(context: &Context<E>, cid: Cid) -> Result<Bytes, Fault> {
+    let machine = Machine::of_block(cid, DownloadConfig::default(), context.env.prng());
+    let mut download = open(context, machine).await?;
+    download.next().await.unwrap_or_else(|| Ok(Bytes::new()))
+}
+
+/// Starts a machine and returns when the size of its object is known.
+async fn open<E: Env>(context: &Context<E>, machine: Machine) -> Result<Download, Fault> {
+    let permit = context.admit()?;
+    let (opened, is_open) = oneshot::channel();
+    let (out, pieces) = mpsc::channel(PIECES_MAX);
+    let flow = Flow {
+        context: context.clone(),
+        machine,
+        gets: FuturesUnordered::new(),
+        repairs: FuturesUnordered::new(),
+        aborts: BTreeMap::new(),
+        ready: VecDeque::new(),
+        opened: Some(opened),
+        end: None,
+    };
+    context.env.spawn("download", async move {
+        flow.run(out).await;
+        drop(permit);
+    });
+    let stopping = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
+    let size = is_open.await.map_err(stopping)??;
+    Ok(Download { size, pieces })
+}
+
+struct Flow<E: Env> {
+    context: Context<E>,
+    machine: Machine,
+    gets: FuturesUnordered<BoxFuture<Option<DownloadInput>>>,
+    repairs: FuturesUnordered<BoxFuture<()>>,
+    aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
+    ready: VecDeque<Bytes>,
+    opened: Option<oneshot::Sender<Result<u64, Fault>>>,
+    end: Option<Result<(), Fault>>,
+}
+
+impl<E: Env> Flow<E> {
+    async fn run(mut self, out: mpsc::Sender<Result<Bytes, Fault>>) {
+        self.step(DownloadInput::Tick);
+        loop {
+            if self.ready.is_empty()
+                && let Some(end) = self.end.take()
+            {
+                if let Err(fault) = end {
+                    self.context.metrics.downloads_failed.inc();
+                    debug!(err = %fault, "download failed");
+                    match self.opened.take() {
+                        Some(opened) => drop(opened.send(Err(fault))),
+                        // A consumer that has gone needs no error.
+                        None => drop(out.send(Err(fault)).await),
+                    }
+                }
+                break;
+            }
+            let deadline = self.machine.next_deadline();
+            tokio::select! {
+                biased; // a consumer that left ends everything; bytes out free memory; then what came in
+                () = out.closed(), if self.opened.is_none() => return,
+                slot = out.reserve(), if !self.ready.is_empty() => {
+                    let Ok(slot) = slot else { return };
+                    if let Some(bytes) = self.ready.pop_front() {
+                        let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                        self.context.metrics.download_bytes.inc_by(taken.into());
+                        slot.send(Ok(bytes));
+                        self.step(DownloadInput::Taken { bytes: taken });
+                    }
+                }
+                Some(input) = self.gets.next(), if !self.gets.is_empty() => {
+                    if let Some(input) = input {
+                        self.step(input);
+                    }
+                }
+                Some(()) = self.repairs.next(), if !self.repairs.is_empty() => {}
+                () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
+                    self.step(DownloadInput::Tick);
+                }
+            }
+        }
+        drop(out);
+        // Copies met corrupt are written anew even when the consumer has all it wanted.
+        while self.repairs.next().await.is_some() {}
+    }
+
+    fn step(&mut self, input: DownloadInput) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut outputs = Vec::new();
+            self.machine.handle(self.context.env.now(), input, &mut outputs);
+            for output in outputs {
+                match output {
+                    DownloadOutput::Locate { cid } => {
+                        let candidates = self.context.peers.view().holders(&cid);
+                        inputs.push_back(DownloadInput::Holders { cid, candidates });
+                    }
+                    DownloadOutput::Get { cid, peer } => self.get(cid, peer),
+                    DownloadOutput::Cancel { cid, peer } => {
+                        if let Some(abort) = self.aborts.remove(&(cid, peer)) {
+                            abort.abort();
+                        }
+                    }
+                    DownloadOutput::Opened { size } => {
+                        if let Some(opened) = self.opened.take() {
+                            // A caller that has gone closes `out` too, which ends the loop.
+                            drop(opened.send(Ok(size)));
+                        }
+                    }
+                    DownloadOutput::Deliver { bytes } => self.ready.push_back(bytes),
+                    DownloadOutput::Repair { cid, peer, bytes } => self.repair(cid, peer, bytes),
+                    DownloadOutput::Done => self.end = Some(Ok(())),
+                    DownloadOutput::FailedDownload { fault } => self.end = Some(Err(fault)),
+                }
+            }
+        }
+    }
+
+    fn get(&mut self, cid: Cid, peer: PeerId) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.insert((cid, peer), abort);
+        self.context.metrics.block_requests.inc();
+        let work = fetch(self.context.clone(), cid, peer);
+        self.gets.push(Box::pin(async move { Abortable::new(work, registration).await.ok() }));
+    }
+
+    fn repair(&mut self, cid: Cid, peer: PeerId, bytes: Bytes) {
+        if self.repairs.len() >= REPAIRS_MAX {
+            // The scrub finds what is left out here.
+            return;
+        }
+        let context = self.context.clone();
+        self.repairs.push(Box::pin(async move {
+            let outcome = if peer == context.peers.view().own() {
+                context.store.put(cid, bytes, OwnerId::REPAIR, false).await.map_err(Fault::from)
+            } else {
+                let put = Request::PutBlock { cid, owner: OwnerId::REPAIR, root: false, bytes };
+                let call = context.rpc.call(peer, Class::Background, put, BLOCK_REQUEST_TIMEOUT);
+                call.await.map(|_| protocol::wire::BlockOutcome::Stored)
+            };
+            match outcome {
+                Ok(_) => {
+                    context.metrics.repaired_blocks.inc();
+                }
+                Err(fault) => debug!(%peer, %cid, err = %fault, "corrupt copy not repaired"),
+            }
+        }));
+    }
+}
+
+/// Asks one holder for one block and checks what comes.
+async fn fetch<E: Env>(context: Context<E>, cid: Cid, peer: PeerId) -> DownloadInput {
+    let answer = if peer == context.peers.view().own() {
+        context.store.get(cid).await.map_err(Fault::from)
+    } else {
+        let request = Request::GetBlock { cid };
+        match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await {
+            Ok(Reply::Block(bytes)) => Ok(Some(bytes)),
+            Ok(Reply::Put(_) | Reply::Held(_) | Reply::Released { .. } | Reply::Owners(_)) => Err(
+                Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")),
+            ),
+            Err(fault) => Err(fault),
+        }
+    };
+    match answer {
+        Ok(None) => DownloadInput::Missing { cid, peer },
+        Err(Fault { kind: Kind::NotFound, .. }) => DownloadInput::Missing { cid, peer },
+        Err(Fault { kind: Kind::Corrupt, .. }) => {
+            context.metrics.corrupt_blocks.inc();
+            DownloadInput::Corrupt { cid, peer }
+        }
+        Err(fault) => DownloadInput::Failed { cid, peer, kind: fault.kind },
+        Ok(Some(bytes)) => {
+            let checked = bytes.clone();
+            let good = context.planted.skip_hash_check
+                || context.env.compute(move || cid.matches(&checked)).await;
+            if good {
+                return DownloadInput::Got { cid, peer, bytes };
+            }
+            context.metrics.corrupt_blocks.inc();
+            if peer == context.peers.view().own() {
+                context.store.mark_corrupt(cid).await;
+            }
+            DownloadInput::Corrupt { cid, peer }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Counters of uploads and downloads.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+/// What is counted of transfers through this peer.
+#[derive(Clone, Debug, Default)]
+pub struct FlowMetrics {
+    /// Uploads acknowledged.
+    pub uploads: Counter,
+    /// Bytes of objects acknowledged.
+    pub upload_bytes: Counter,
+    /// Uploads that failed.
+    pub uploads_failed: Counter,
+    /// Downloads begun.
+    pub downloads: Counter,
+    /// Bytes of objects delivered.
+    pub download_bytes: Counter,
+    /// Downloads that failed.
+    pub downloads_failed: Counter,
+    /// Blocks asked of a holder.
+    pub block_requests: Counter,
+    /// Blocks that came back with bytes of another name, from any holder.
+    pub corrupt_blocks: Counter,
+    /// Corrupt copies written anew.
+    pub repaired_blocks: Counter,
+}
+
+impl FlowMetrics {
+    /// Adds these metrics to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let rows = [
+            ("upload_objects", "Objects acknowledged", &self.uploads),
+            ("upload_bytes", "Bytes of objects acknowledged", &self.upload_bytes),
+            ("upload_failures", "Uploads that failed", &self.uploads_failed),
+            ("download_objects", "Downloads begun", &self.downloads),
+            ("download_bytes", "Bytes of objects delivered", &self.download_bytes),
+            ("download_failures", "Downloads that failed", &self.downloads_failed),
+            ("download_block_requests", "Blocks asked of a holder", &self.block_requests),
+            (
+                "download_corrupt_blocks",
+                "Blocks whose bytes did not hash to their name, from any holder",
+                &self.corrupt_blocks,
+            ),
+            ("download_repaired_blocks", "Corrupt copies written anew", &self.repaired_blocks),
+        ];
+        for (name, help, counter) in rows {
+            registry.register(name, help, counter.clone());
+        }
+    }
+}

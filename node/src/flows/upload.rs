@@ -1,0 +1,396 @@
+//! Upload: a stream of bytes becomes blocks, and every block its copies.
+//!
+//! Owns one upload: its chunks being hashed, its blocks on their way. The machine
+//! [`protocol::transfer::Upload`] chooses targets and says when to acknowledge; the late copies go on after
+//! that. What a failed upload stored is released again. Never: holds more of the object than its window.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::{Stream, StreamExt};
+use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
+use protocol::limits::BLOCK_REQUEST_TIMEOUT;
+use protocol::topology::ReplicaCount;
+use protocol::transfer::{Upload, UploadConfig, UploadInput, UploadOutput};
+use protocol::wire::{BlockOutcome, Class, Reply, Request};
+use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::{debug, info};
+
+use super::Context;
+use crate::env::Env;
+
+/// Chunks of one upload that are hashed at a time: more than there are cores to hash them on.
+const HASHING_MAX: usize = 4;
+
+/// What an uploader may choose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UploadOptions {
+    /// Copies of every block; the cluster's number when absent.
+    pub replicas: Option<ReplicaCount>,
+    /// How bytes are cut into chunks.
+    pub chunker: Chunker,
+}
+
+/// An acknowledged upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its name.
+    pub root: Root,
+    /// Distinct blocks it consists of.
+    pub blocks: u64,
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A chunk that has its name now, and the memory it is entitled to.
+struct Hashed {
+    cid: Cid,
+    bytes: Bytes,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A block until all its copies are placed.
+struct Held {
+    bytes: Bytes,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Stores what `source` yields and returns when it is acknowledged: every block durable on its write quorum,
+/// and on all its holders unless some are late. Not cancel-safe in the sense that a dropped call leaves the
+/// upload to end by itself: with an error when its source ends so, else unacknowledged but whole.
+///
+/// # Errors
+/// The source's own, or why a block could not be placed. Nothing of the upload stays then.
+pub async fn upload<E: Env>(
+    context: &Context<E>,
+    source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+    options: UploadOptions,
+) -> Result<Uploaded, Fault> {
+    let permit = context.admit()?;
+    let flow = Flow::new(context.clone(), context.new_owner(), options);
+    let (acknowledge, acknowledged) = oneshot::channel();
+    context.env.spawn("upload", async move {
+        flow.run(source, acknowledge).await;
+        drop(permit);
+    });
+    acknowledged
+        .await
+        .unwrap_or_else(|_| Err(Fault::new(Kind::Unavailable, "this peer is shutting down")))
+}
+
+/// Stores one block that a client made, as part of what `owner` uploads.
+///
+/// # Errors
+/// [`Kind::Invalid`] when the bytes do not hash to `cid`, or why it could not be placed.
+pub async fn put_block<E: Env>(
+    context: &Context<E>,
+    cid: Cid,
+    bytes: Bytes,
+    owner: Option<OwnerId>,
+    root: bool,
+) -> Result<(), Fault> {
+    let permit = context.admit()?;
+    let checked = bytes.clone();
+    if !context.env.compute(move || cid.matches(&checked)).await {
+        return Err(Fault::new(Kind::Invalid, format!("the bytes do not hash to {cid}")));
+    }
+    let owner = owner.unwrap_or_else(|| context.new_owner());
+    let mut flow = Flow::new(context.clone(), owner, UploadOptions::default());
+    let (acknowledge, acknowledged) = oneshot::channel();
+    context.env.spawn("upload.block", async move {
+        flow.offer(cid, bytes, None);
+        if root {
+            flow.roots.insert(cid);
+        }
+        let result = Root { cid, size: 0, dag_bytes: 0 };
+        flow.run_to_end(result, acknowledge).await;
+        drop(permit);
+    });
+    acknowledged
+        .await
+        .unwrap_or_else(|_| Err(Fault::new(Kind::Unavailable, "this peer is shutting down")))
+        .map(|_| ())
+}
+
+struct Flow<E: Env> {
+    context: Context<E>,
+    owner: OwnerId,
+    machine: Upload,
+    chunker: Chunker,
+    held: BTreeMap<Cid, Held>,
+    puts: FuturesUnordered<BoxFuture<UploadInput>>,
+    inputs: Vec<UploadInput>,
+    touched: BTreeSet<PeerId>,
+    roots: BTreeSet<Cid>,
+    // Kept back until a second chunk comes or the end: a file of one chunk has it as its root.
+    first: Option<Hashed>,
+    chunks: u64,
+    blocks: u64,
+    acknowledge_now: bool,
+    complete: bool,
+    failed: Option<Fault>,
+}
+
+impl<E: Env> Flow<E> {
+    fn new(context: Context<E>, owner: OwnerId, options: UploadOptions) -> Self {
+        let replicas = options.replicas.unwrap_or(context.replicas);
+        let config = UploadConfig {
+            counts_duplicates: context.planted.count_twice,
+            ..UploadConfig::new(replicas)
+        };
+        Self {
+            context,
+            owner,
+            machine: Upload::new(config),
+            chunker: options.chunker,
+            held: BTreeMap::new(),
+            puts: FuturesUnordered::new(),
+            inputs: Vec::new(),
+            touched: BTreeSet::new(),
+            roots: BTreeSet::new(),
+            first: None,
+            chunks: 0,
+            blocks: 0,
+            acknowledge_now: false,
+            complete: false,
+            failed: None,
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin,
+        acknowledge: oneshot::Sender<Result<Uploaded, Fault>>,
+    ) {
+        let mut splitter = Splitter::new(self.chunker);
+        let mut builder = FileBuilder::new();
+        let mut hashing: FuturesOrdered<BoxFuture<Hashed>> = FuturesOrdered::new();
+        let mut open = true;
+        while self.failed.is_none() && (open || !hashing.is_empty()) {
+            let takes = self.machine.wants_more();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased; // copies that arrived free memory; then deadlines; then chunks; new bytes last
+                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.step(input),
+                () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
+                    self.step(UploadInput::Tick);
+                }
+                Some(chunk) = hashing.next(), if takes && !hashing.is_empty() => {
+                    self.leaf(chunk, &mut builder);
+                }
+                piece = source.next(), if open && takes && hashing.len() < HASHING_MAX => {
+                    let mut chunks = Vec::new();
+                    match piece {
+                        Some(Ok(bytes)) => splitter.push(bytes, &mut chunks),
+                        Some(Err(fault)) => self.failed = Some(fault),
+                        None => {
+                            open = false;
+                            splitter.finish(&mut chunks);
+                        }
+                    }
+                    for chunk in chunks {
+                        hashing.push_back(self.hash(chunk));
+                    }
+                }
+            }
+        }
+        drop(source);
+        if let Some(fault) = self.failed.take() {
+            self.abandon(fault, acknowledge).await;
+            return;
+        }
+        let mut blocks = Vec::new();
+        let root = builder.finish(&mut blocks);
+        self.roots.insert(root.cid);
+        if let Some(only) = self.first.take() {
+            self.offer(only.cid, only.bytes, Some(only.permit));
+        }
+        if root.size == 0 {
+            // The empty file is one empty chunk, which no splitter yields.
+            self.offer(root.cid, Bytes::new(), None);
+        }
+        self.interior(blocks);
+        self.run_to_end(root, acknowledge).await;
+    }
+
+    /// Waits for the acknowledgement, gives it, and stays until the last copy is placed or given up.
+    async fn run_to_end(mut self, root: Root, acknowledge: oneshot::Sender<Result<Uploaded, Fault>>) {
+        self.step(UploadInput::End);
+        let mut acknowledge = Some(acknowledge);
+        loop {
+            if let Some(fault) = self.failed.take()
+                && let Some(acknowledge) = acknowledge.take()
+            {
+                self.abandon(fault, acknowledge).await;
+                return;
+            }
+            if self.acknowledge_now
+                && let Some(acknowledge) = acknowledge.take()
+            {
+                let metrics = &self.context.metrics;
+                metrics.uploads.inc();
+                metrics.upload_bytes.inc_by(root.size);
+                debug!(cid = %root.cid, bytes = root.size, blocks = self.blocks, "upload acknowledged");
+                // A client that has gone needs no answer; what it uploaded stays.
+                drop(acknowledge.send(Ok(Uploaded { root, blocks: self.blocks })));
+            }
+            if self.complete {
+                return;
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                biased; // copies that arrived, then deadlines
+                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.step(input),
+                () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
+                    self.step(UploadInput::Tick);
+                }
+                else => {
+                    // Nothing under way and nothing to wait for: the machine has ended.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<protocol::Instant> {
+        self.machine.next_deadline()
+    }
+
+    /// Begins the hashing of a chunk, once there is memory for it.
+    fn hash(&self, bytes: Bytes) -> BoxFuture<Hashed> {
+        let env = self.context.env.clone();
+        let memory: Arc<Semaphore> = Arc::clone(&self.context.memory);
+        Box::pin(async move {
+            let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let permit = memory.acquire_many_owned(size).await.expect("the semaphore is never closed");
+            let data = bytes.clone();
+            let cid = env.compute(move || Cid::of(Codec::Raw, &data)).await;
+            Hashed { cid, bytes, permit }
+        })
+    }
+
+    fn leaf(&mut self, chunk: Hashed, builder: &mut FileBuilder) {
+        let mut blocks = Vec::new();
+        let len = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
+        builder.leaf(chunk.cid, len, &mut blocks);
+        if let Some(first) = self.first.take() {
+            self.offer(first.cid, first.bytes, Some(first.permit));
+        }
+        self.chunks += 1;
+        if self.chunks == 1 {
+            self.first = Some(chunk);
+        } else {
+            self.offer(chunk.cid, chunk.bytes, Some(chunk.permit));
+        }
+        self.interior(blocks);
+    }
+
+    fn interior(&mut self, blocks: Vec<Block>) {
+        for block in blocks {
+            self.offer(block.cid, block.bytes, None);
+        }
+    }
+
+    /// Gives the machine a block to place.
+    fn offer(&mut self, cid: Cid, bytes: Bytes, permit: Option<OwnedSemaphorePermit>) {
+        let bytes_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let candidates = self.context.peers.view().candidates(&cid);
+        self.blocks += 1;
+        self.held.entry(cid).or_insert(Held { bytes, _permit: permit });
+        self.step(UploadInput::Block { cid, bytes_len, candidates });
+    }
+
+    fn step(&mut self, input: UploadInput) {
+        self.inputs.push(input);
+        let mut outputs = Vec::new();
+        while let Some(input) = self.inputs.pop() {
+            self.machine.handle(self.context.env.now(), input, &mut outputs);
+        }
+        for output in outputs {
+            match output {
+                UploadOutput::Put { cid, peer } => self.put(cid, peer),
+                UploadOutput::BlockDone { cid } => drop(self.held.remove(&cid)),
+                UploadOutput::Durable => {}
+                UploadOutput::Acknowledge => self.acknowledge_now = true,
+                UploadOutput::Complete => self.complete = true,
+                UploadOutput::FailedUpload { fault } => self.failed = Some(fault),
+            }
+        }
+    }
+
+    /// Begins to place a copy.
+    fn put(&mut self, cid: Cid, peer: PeerId) {
+        let Some(held) = self.held.get(&cid) else { return };
+        self.touched.insert(peer);
+        let copy = Copy {
+            context: self.context.clone(),
+            cid,
+            bytes: held.bytes.clone(),
+            owner: self.owner,
+            root: self.roots.contains(&cid),
+        };
+        self.puts.push(Box::pin(async move {
+            match copy.place(peer).await {
+                Ok(_) => UploadInput::Stored { cid, peer },
+                Err(fault) => {
+                    debug!(%peer, %cid, err = %fault, "copy not placed");
+                    UploadInput::Failed { cid, peer, kind: fault.kind }
+                }
+            }
+        }));
+    }
+
+    /// Takes back what was stored so far, and says why.
+    async fn abandon(self, fault: Fault, acknowledge: oneshot::Sender<Result<Uploaded, Fault>>) {
+        info!(owner = %self.owner, err = %fault, "upload failed");
+        self.context.metrics.uploads_failed.inc();
+        // Puts under way must end before the release, or their blocks would outlive it.
+        let mut puts = self.puts;
+        while puts.next().await.is_some() {}
+        super::delete::release(&self.context, self.owner, &self.touched).await;
+        drop(acknowledge.send(Err(fault)));
+    }
+}
+
+/// One copy of one block on its way to one peer.
+struct Copy<E: Env> {
+    context: Context<E>,
+    cid: Cid,
+    bytes: Bytes,
+    owner: OwnerId,
+    root: bool,
+}
+
+impl<E: Env> Copy<E> {
+    async fn place(self, peer: PeerId) -> Result<BlockOutcome, Fault> {
+        let Self { context, cid, bytes, owner, root } = self;
+        if peer == context.peers.view().own() {
+            return Ok(context.store.put(cid, bytes, owner, root).await?);
+        }
+        if bytes.len() >= CLAIM_BYTES_MIN {
+            let claim = Request::Claim { cids: vec![cid], owner, root };
+            let reply = context.rpc.call(peer, Class::Bulk, claim, BLOCK_REQUEST_TIMEOUT).await?;
+            if let Reply::Held(held) = reply
+                && held == [true]
+            {
+                return Ok(BlockOutcome::AlreadyHeld);
+            }
+        }
+        let put = Request::PutBlock { cid, owner, root, bytes };
+        match context.rpc.call(peer, Class::Bulk, put, BLOCK_REQUEST_TIMEOUT).await? {
+            Reply::Put(outcome) => Ok(outcome),
+            Reply::Held(_) | Reply::Block(_) | Reply::Released { .. } | Reply::Owners(_) => {
+                Err(Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")))
+            }
+        }
+    }
+}
+
+/// Blocks of this size and more are offered by name before they are sent: a question costs a message, and
+/// may save the bytes.
+const CLAIM_BYTES_MIN: usize = 64 << 10;

@@ -1,0 +1,98 @@
+//! What the rest of the program holds of the peer table.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use protocol::membership::Membership;
+use protocol::topology::{ReplicaCount, Zone};
+use protocol::wire::Notice;
+use protocol::{ClusterId, PeerId};
+use tokio::sync::mpsc;
+
+use super::task::{self, Command};
+use super::view::View;
+use crate::env::{Env, NetEvent};
+use crate::rpc::Rpc;
+
+/// Commands waiting for the task: each is small and rare.
+const COMMANDS_MAX: usize = 16;
+
+/// What a peer says of itself.
+#[derive(Clone, Debug)]
+pub struct PeersSettings {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is.
+    pub zone: Zone,
+    /// Bytes it offers to hold.
+    pub capacity_bytes: u64,
+    /// Copies of a block that the cluster wants.
+    pub replicas: ReplicaCount,
+}
+
+/// The peer table. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    view: Arc<RwLock<Arc<View>>>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Peers {
+    /// Starts the task that owns the table, with the peers remembered from earlier runs.
+    ///
+    /// `events` and `notices` are the only way in for the network. Ends with the machine or by [`Self::leave`].
+    pub async fn start<E: Env>(
+        env: E,
+        settings: PeersSettings,
+        rpc: Rpc<E>,
+        events: mpsc::Receiver<NetEvent>,
+        notices: mpsc::Receiver<(PeerId, Notice)>,
+    ) -> Self {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let membership = task::restored(&env, &settings).await;
+        let first = task::view(&env, &membership, settings.replicas).await;
+        let view = Arc::new(RwLock::new(Arc::new(first)));
+        let task = task::Task::new(env.clone(), settings, membership, rpc, Arc::clone(&view));
+        env.spawn("peers", task.run(inbox, events, notices));
+        Self { view, commands }
+    }
+
+    /// Returns what is known now. Cost: one clone of an `Arc`.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells the others how many bytes this peer holds. Skipped when the task is behind: the next call says it too.
+    pub fn set_used_bytes(&self, used_bytes: u64) {
+        drop(self.commands.try_send(Command::Used(used_bytes)));
+    }
+
+    /// Tells the others that this peer goes, and returns when that was sent.
+    pub async fn leave(&self) {
+        let (done, left) = tokio::sync::oneshot::channel();
+        if self.commands.send(Command::Leave(done)).await.is_ok() {
+            // An error means that the task has ended, which is all that is wanted.
+            drop(left.await);
+        }
+    }
+}
+
+/// Returns the machine of a fresh start; see [`task::restored`].
+pub(super) fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Membership {
+    use crate::env::Net;
+    use protocol::wire::{GossipEntry, GossipState};
+    let own = GossipEntry {
+        peer: env.net().local_peer(),
+        incarnation: env.wall().as_unix_millis(),
+        heartbeat: 0,
+        state: GossipState::Alive,
+        name: settings.name.clone(),
+        zone: settings.zone.clone(),
+        capacity_bytes: settings.capacity_bytes,
+        used_bytes: 0,
+        addresses: Vec::new(),
+    };
+    Membership::new(own, protocol::membership::Config::default(), env.prng(), env.now())
+}

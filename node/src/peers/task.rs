@@ -1,0 +1,252 @@
+//! The task that owns the membership machine and performs its outputs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use protocol::membership::{Input, Liveness, Membership, Output};
+use protocol::placement::Placement;
+use protocol::topology::ReplicaCount;
+use protocol::wire::{Class, Frame, GossipEntry, Message, Notice};
+use protocol::PeerId;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use super::handle::{PeersSettings, membership};
+use super::view::View;
+use crate::env::{Batch, Disk, Durability, Env, Map, Net, NetEvent};
+use crate::rpc::Rpc;
+
+/// Gossip messages on their way out. More means that the network is stuck, and gossip repeats itself.
+const SENDS_MAX: usize = 64;
+
+/// What the rest of the program tells the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// This peer holds so many bytes.
+    Used(u64),
+    /// Say good-bye and end.
+    Leave(oneshot::Sender<()>),
+}
+
+/// Owns the peer table.
+pub(super) struct Task<E: Env> {
+    env: E,
+    settings: PeersSettings,
+    membership: Membership,
+    rpc: Rpc<E>,
+    view: Arc<RwLock<Arc<View>>>,
+    sends: Arc<Semaphore>,
+    used_bytes: u64,
+    addresses: Vec<String>,
+}
+
+impl<E: Env> Task<E> {
+    pub(super) fn new(
+        env: E,
+        settings: PeersSettings,
+        membership: Membership,
+        rpc: Rpc<E>,
+        view: Arc<RwLock<Arc<View>>>,
+    ) -> Self {
+        let sends = Arc::new(Semaphore::new(SENDS_MAX));
+        Self { env, settings, membership, rpc, view, sends, used_bytes: 0, addresses: Vec::new() }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut events: mpsc::Receiver<NetEvent>,
+        mut notices: mpsc::Receiver<(PeerId, Notice)>,
+    ) {
+        self.step(Input::Tick).await;
+        loop {
+            let deadline = self.membership.next_deadline();
+            tokio::select! {
+                biased; // what the program wants; the clock, so that gossip cannot starve it; then the network
+                command = commands.recv() => match command {
+                    Some(Command::Used(used_bytes)) => {
+                        self.used_bytes = used_bytes;
+                        self.own_changed().await;
+                    }
+                    Some(Command::Leave(done)) => {
+                        self.leave().await;
+                        drop(done.send(()));
+                        return;
+                    }
+                    None => return,
+                },
+                () = self.env.sleep_until(deadline) => self.step(Input::Tick).await,
+                event = events.recv() => match event {
+                    Some(event) => self.event(event).await,
+                    None => return,
+                },
+                notice = notices.recv() => match notice {
+                    Some((from, Notice::Gossip { entries, answer })) => {
+                        self.step(Input::Gossip { from, entries, answer }).await;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn event(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Connected(peer) => self.step(Input::Contact { peer }).await,
+            NetEvent::Disconnected(peer) => {
+                self.rpc.disconnected(peer);
+                self.step(Input::Unreachable { peer }).await;
+            }
+            NetEvent::Unreachable(peer) => self.step(Input::Unreachable { peer }).await,
+            NetEvent::Discovered { peer, addresses } => self.env.net().dial(peer, addresses),
+            NetEvent::Listening(addresses) => {
+                self.addresses = addresses;
+                self.own_changed().await;
+            }
+        }
+    }
+
+    async fn own_changed(&mut self) {
+        let input = Input::Own {
+            capacity_bytes: self.settings.capacity_bytes,
+            used_bytes: self.used_bytes,
+            addresses: self.addresses.clone(),
+        };
+        self.step(input).await;
+    }
+
+    /// Gives the machine an input and performs what it answers.
+    async fn step(&mut self, input: Input) {
+        let mut outputs = Vec::new();
+        self.membership.handle(self.env.now(), input, &mut outputs);
+        let mut changed = Vec::new();
+        let mut topology_changed = false;
+        for output in outputs {
+            match output {
+                Output::Send { to, notice } => self.send(to, notice),
+                Output::Changed { peer } => changed.push(peer),
+                Output::Dial { peer, addresses } => self.env.net().dial(peer, addresses),
+                Output::TopologyChanged => topology_changed = true,
+            }
+        }
+        if topology_changed {
+            let view = view(&self.env, &self.membership, self.settings.replicas).await;
+            info!(epoch = view.placement().topology().epoch().0, peers = view.peers().len(), "topology changed");
+            self.publish(view);
+        } else if !changed.is_empty() {
+            let before = Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner));
+            self.publish(before.with_peers(&self.membership));
+        }
+        if !changed.is_empty() {
+            self.remember(&changed).await;
+        }
+    }
+
+    fn publish(&self, view: View) {
+        let before = {
+            let mut slot = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *slot, Arc::new(view.clone()))
+        };
+        for (peer, info) in view.peers() {
+            let was = before.peers().get(peer).map(|info| info.liveness);
+            if was != Some(info.liveness) {
+                info!(%peer, name = %info.name, state = ?info.liveness, "peer changed its state");
+            }
+        }
+    }
+
+    fn send(&self, to: PeerId, notice: Notice) {
+        let Ok(frame) = Message::Notice(notice).encode() else {
+            warn!(peer = %to, "gossip not encoded");
+            return;
+        };
+        let Ok(permit) = Arc::clone(&self.sends).try_acquire_owned() else { return };
+        let env = self.env.clone();
+        self.env.spawn("peers.send", async move {
+            if let Err(error) = env.net().send(to, Class::Control, frame).await {
+                debug!(peer = %to, err = %error, "gossip not sent");
+            }
+            drop(permit);
+        });
+    }
+
+    async fn leave(&mut self) {
+        let mut outputs = Vec::new();
+        self.membership.handle(self.env.now(), Input::Leave, &mut outputs);
+        for output in outputs {
+            if let Output::Send { to, notice } = output
+                && let Ok(frame) = Message::Notice(notice).encode()
+            {
+                // Whoever misses it finds out by the missing heartbeat.
+                drop(self.env.net().send(to, Class::Control, frame).await);
+            }
+        }
+    }
+
+    /// Keeps what is known of these peers, so that a restart finds them without a bootstrap peer.
+    async fn remember(&self, changed: &[PeerId]) {
+        let own = self.env.net().local_peer();
+        let mut batch = Batch::default();
+        for info in changed.iter().filter(|peer| **peer != own).filter_map(|peer| self.membership.get(*peer)) {
+            let key = info.id.public_key().to_vec();
+            if info.liveness == Liveness::Left {
+                batch.delete(Map::Peers, key);
+            } else if let Some(value) = encode_entry(info.entry()) {
+                batch.put(Map::Peers, key, value);
+            }
+        }
+        if batch.changes.is_empty() {
+            return;
+        }
+        // Lost in a crash, it is learned again; a full disk must not stop gossip.
+        if let Err(error) = self.env.disk().write(batch, Durability::Buffered).await {
+            warn!(err = %error, "known peers not saved");
+        }
+    }
+}
+
+fn encode_entry(entry: GossipEntry) -> Option<Bytes> {
+    let message = Message::Notice(Notice::Gossip { entries: vec![entry], answer: false });
+    message.encode().ok().map(|frame| frame.head)
+}
+
+fn decode_entry(value: Bytes) -> Option<GossipEntry> {
+    match Message::decode(&Frame { head: value, body: Bytes::new() }) {
+        Ok(Message::Notice(Notice::Gossip { mut entries, .. })) => entries.pop(),
+        Ok(Message::Request { .. } | Message::Reply { .. }) | Err(_) => None,
+    }
+}
+
+/// Returns the machine of this start, with the peers that were known before.
+pub(super) async fn restored<E: Env>(env: &E, settings: &PeersSettings) -> Membership {
+    let mut machine = membership(env, settings);
+    let limit = protocol::limits::CLUSTER_PEERS_MAX;
+    match env.disk().scan(Map::Peers, Bytes::new(), None, limit).await {
+        Ok(known) => {
+            for entry in known.into_iter().filter_map(|(_, value)| decode_entry(value)) {
+                machine.remember(entry, env.now());
+            }
+        }
+        // The peers are found again by bootstrap addresses or by their own dialling.
+        Err(error) => warn!(err = %error, "known peers not read"),
+    }
+    machine
+}
+
+/// Returns the view of the machine's table. Cost: a placement, 30 ms for twenty peers.
+pub(super) async fn view<E: Env>(env: &E, membership: &Membership, replicas: ReplicaCount) -> View {
+    let topology = membership.topology(replicas);
+    let placement = env.compute(move || Placement::new(&topology)).await;
+    let peers = membership.peers().map(|info| (info.id, info.clone())).collect();
+    View::new(env.net().local_peer(), Arc::new(placement), peers)
+}
+
+impl View {
+    /// Returns this view with the table as it is now, and the same placement.
+    fn with_peers(&self, membership: &Membership) -> Self {
+        let peers: BTreeMap<_, _> =
+            membership.peers().map(|info| (info.id, info.clone())).collect();
+        Self::new(self.own(), self.placement_arc(), peers)
+    }
+}

@@ -1,0 +1,119 @@
+//! The answering side: takes frames from the network and gives each to whom it concerns.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
+use protocol::wire::{Class, Message, Notice, Reply, Request};
+use protocol::{Fault, PeerId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::debug;
+
+use super::Rpc;
+use crate::env::{Env, Inbound, Net};
+
+/// Requests of one peer and class that are refused politely at a time; whoever sends more than these on top
+/// of [`REQUESTS_IN_FLIGHT_MAX`] keeps to no bound and gets no answer.
+const REFUSALS_IN_FLIGHT_MAX: usize = 64;
+
+/// When to try again after `busy`. Guess: about the time to serve a queue of requests.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Answers requests of other peers.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Why there is no answer, as it is told to the peer that asked.
+    fn handle(
+        &self,
+        from: PeerId,
+        request: Request,
+    ) -> impl Future<Output = Result<Reply, Fault>> + Send;
+}
+
+/// Slots of one peer: requests being served, and requests being refused.
+#[derive(Clone)]
+struct Slots {
+    serving: Arc<Semaphore>,
+    refusing: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn new() -> Self {
+        Self {
+            serving: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX)),
+            refusing: Arc::new(Semaphore::new(REFUSALS_IN_FLIGHT_MAX)),
+        }
+    }
+}
+
+/// Gives every frame of a class to whom it concerns, until the network stops: replies to the callers,
+/// requests to `handler` (each in a task of its own, bounded per peer), notices to `notices`.
+///
+/// Never waits for any of them, because the reply that one request waits for may be behind it.
+pub async fn dispatch<E: Env>(
+    env: E,
+    class: Class,
+    mut inbox: mpsc::Receiver<Inbound>,
+    rpc: Rpc<E>,
+    handler: impl Handler,
+    notices: mpsc::Sender<(PeerId, Notice)>,
+) {
+    // One entry per peer of the cluster that ever sent a request.
+    let mut slots: BTreeMap<PeerId, Slots> = BTreeMap::new();
+    while let Some(Inbound { from, frame }) = inbox.recv().await {
+        match Message::decode(&frame) {
+            Ok(Message::Reply { id, outcome }) => rpc.answered(from, class, id, outcome),
+            // Gossip repeats itself: one that finds the service busy is made up for by the next.
+            Ok(Message::Notice(notice)) => drop(notices.try_send((from, notice))),
+            Ok(Message::Request { id, patience: _, request }) => {
+                let slots = slots.entry(from).or_insert_with(Slots::new);
+                let metrics = rpc.metrics();
+                if let Ok(permit) = Arc::clone(&slots.serving).try_acquire_owned() {
+                    metrics.requests_served.inc();
+                    let (env, handler) = (env.clone(), handler.clone());
+                    env.clone().spawn("rpc.serve", async move {
+                        let outcome = handler.handle(from, request).await;
+                        answer(&env, from, class, id, outcome, permit).await;
+                    });
+                } else if let Ok(permit) = Arc::clone(&slots.refusing).try_acquire_owned() {
+                    metrics.requests_refused.inc();
+                    let env = env.clone();
+                    env.clone().spawn("rpc.refuse", async move {
+                        let fault = Fault::busy("this peer serves too many requests of yours", RETRY_AFTER);
+                        answer(&env, from, class, id, Err(fault), permit).await;
+                    });
+                } else {
+                    metrics.requests_dropped.inc();
+                }
+            }
+            Err(error) => {
+                rpc.metrics().malformed.inc();
+                debug!(peer = %from, err = %error, "message refused");
+            }
+        }
+    }
+}
+
+async fn answer<E: Env>(
+    env: &E,
+    to: PeerId,
+    class: Class,
+    id: u64,
+    outcome: Result<Reply, Fault>,
+    permit: OwnedSemaphorePermit,
+) {
+    let message = Message::Reply { id, outcome };
+    match message.encode() {
+        Ok(frame) => {
+            if let Err(error) = env.net().send(to, class, frame).await {
+                debug!(peer = %to, err = %error, "answer not sent");
+            }
+        }
+        Err(error) => debug!(peer = %to, err = %error, "answer not encoded"),
+    }
+    drop(permit);
+}

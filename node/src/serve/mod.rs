@@ -1,0 +1,75 @@
+//! What other peers of the cluster may ask of this one: each request translated into a call of the store.
+//!
+//! Never: logic. A request that needs a decision is a machine's business.
+
+use protocol::wire::{Reply, Request};
+use protocol::{Cid, Fault, Kind, PeerId};
+use tracing::warn;
+
+use crate::env::Env;
+use crate::rpc::Handler;
+use crate::store::{Store, StoreError};
+
+/// Answers from this peer's store. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct BlockHandler<E: Env> {
+    env: E,
+    store: Store<E>,
+}
+
+impl<E: Env> BlockHandler<E> {
+    /// Returns the handler over a store.
+    #[must_use]
+    pub fn new(env: E, store: Store<E>) -> Self {
+        Self { env, store }
+    }
+}
+
+impl<E: Env> Handler for BlockHandler<E> {
+    async fn handle(&self, from: PeerId, request: Request) -> Result<Reply, Fault> {
+        let store = &self.store;
+        match request {
+            Request::PutBlock { cid, owner, root, bytes } => {
+                // Checked before it is kept: later uploads of the same content rely on this copy.
+                let checked = bytes.clone();
+                if !self.env.compute(move || cid.matches(&checked)).await {
+                    warn!(peer = %from, %cid, "block refused: it does not hash to its name");
+                    return Err(Fault::new(
+                        Kind::Invalid,
+                        format!("the bytes do not hash to {cid}"),
+                    ));
+                }
+                Ok(Reply::Put(store.put(cid, bytes, owner, root).await?))
+            }
+            Request::Claim { cids, owner, root } => {
+                Ok(Reply::Held(store.claim(cids, owner, root).await?))
+            }
+            Request::GetBlock { cid } => {
+                let found = store.get(cid).await?;
+                found.map(Reply::Block).ok_or_else(|| not_held(cid))
+            }
+            Request::HasBlocks { cids } => Ok(Reply::Held(store.has(cids).await?)),
+            Request::Release { owner } => {
+                let (blocks, bytes) = store.release(owner).await?;
+                Ok(Reply::Released { blocks, bytes })
+            }
+            Request::Owners { cid } => Ok(Reply::Owners(store.owners(cid).await?)),
+        }
+    }
+}
+
+fn not_held(cid: Cid) -> Fault {
+    Fault::new(Kind::NotFound, format!("block {cid} is not held here"))
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Full { .. } => Kind::Full,
+            StoreError::Corrupt { .. } => Kind::Corrupt,
+            StoreError::Disk(_) => Kind::Internal,
+            StoreError::Stopped => Kind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

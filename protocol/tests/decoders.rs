@@ -1,0 +1,191 @@
+//! Every decoder of bytes that come from somebody else, against random and mutated input.
+//!
+//! The smoke for every run; `testnet/fuzz` has the same checks for a coverage-guided fuzzer. A new decoder
+//! gets a check here, a line in `DECODERS` and a target there.
+
+use bytes::Bytes;
+use core::time::Duration;
+use protocol::topology::Zone;
+use protocol::wire::{
+    Frame, FrameHeader, GossipEntry, GossipState, Message, Notice, Reply, Request,
+};
+use protocol::{Cid, ClusterId, Codec, Fault, OwnerId, PeerId, Prng};
+
+/// Inputs per decoder.
+const INPUTS: u32 = 20_000;
+/// Longest random input, in bytes.
+const INPUT_BYTES_MAX: u64 = 400;
+
+/// One decoder: valid inputs to start from, and a check of one input that says whether it was accepted.
+///
+/// The check fails if what was accepted does not survive being encoded and decoded again.
+struct Decoder {
+    name: &'static str,
+    valid: fn() -> Vec<Vec<u8>>,
+    check: fn(&[u8]) -> bool,
+}
+
+const DECODERS: [Decoder; 6] = [
+    Decoder { name: "frame_header", valid: headers, check: check_header },
+    Decoder { name: "message", valid: heads, check: check_message },
+    Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
+    Decoder { name: "cid_text", valid: cid_texts, check: check_cid_text },
+    Decoder { name: "peer_id_text", valid: peer_id_texts, check: check_peer_id_text },
+    Decoder { name: "hex_id_text", valid: hex_id_texts, check: check_hex_id_text },
+];
+
+fn check_header(input: &[u8]) -> bool {
+    let Some(Ok(bytes)) = input.get(..8).map(<[u8; 8]>::try_from) else { return false };
+    let Ok(header) = FrameHeader::decode(bytes) else { return false };
+    assert_eq!(header.encode(), bytes);
+    true
+}
+
+fn check_message(input: &[u8]) -> bool {
+    // The first byte chooses the length of the body, so that both kinds of message are reached.
+    let (body, head) = match input {
+        [first, head @ ..] => (vec![0; usize::from(first % 3)], head),
+        [] => (Vec::new(), input),
+    };
+    let frame = Frame { head: Bytes::copy_from_slice(head), body: body.into() };
+    let id = Message::request_id(&frame);
+    let Ok(message) = Message::decode(&frame) else { return false };
+    if let Message::Request { id: expected, .. } = &message {
+        assert_eq!(id, Some(*expected));
+    }
+    let again = message.encode().expect("what was accepted is within the limits");
+    FrameHeader::of(&again).expect("every message fits a frame");
+    assert_eq!(Message::decode(&again), Ok(message));
+    true
+}
+
+fn check_cid_bytes(input: &[u8]) -> bool {
+    let Ok(cid) = Cid::from_bytes(input) else { return false };
+    assert_eq!(Cid::from_bytes(&cid.to_bytes()), Ok(cid));
+    true
+}
+
+fn check_cid_text(input: &[u8]) -> bool {
+    let Ok(cid) = String::from_utf8_lossy(input).parse::<Cid>() else { return false };
+    assert_eq!(cid.to_string().parse(), Ok(cid));
+    true
+}
+
+fn check_peer_id_text(input: &[u8]) -> bool {
+    let Ok(peer) = String::from_utf8_lossy(input).parse::<PeerId>() else { return false };
+    assert_eq!(peer.to_string().parse(), Ok(peer));
+    assert_eq!(PeerId::from_libp2p_bytes(&peer.to_libp2p_bytes()), Some(peer));
+    true
+}
+
+fn check_hex_id_text(input: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(input);
+    let cluster = text.parse::<ClusterId>();
+    assert_eq!(cluster.is_ok(), text.parse::<OwnerId>().is_ok());
+    cluster.is_ok_and(|cluster| cluster.to_string() == text)
+}
+
+fn headers() -> Vec<Vec<u8>> {
+    vec![
+        FrameHeader { head_bytes: 4, body_bytes: 0 }.encode().to_vec(),
+        FrameHeader { head_bytes: u16::MAX, body_bytes: 2 << 20 }.encode().to_vec(),
+    ]
+}
+
+fn heads() -> Vec<Vec<u8>> {
+    let cid = Cid::of(Codec::Raw, b"x");
+    let owner = OwnerId::from_bytes([3; 16]);
+    let entry = GossipEntry {
+        peer: PeerId::from_public_key([1; 32]),
+        incarnation: 300,
+        heartbeat: 2,
+        state: GossipState::Alive,
+        name: "a0".to_owned(),
+        zone: Zone::new("z").expect("valid"),
+        capacity_bytes: 1 << 30,
+        used_bytes: 5,
+        addresses: vec!["/ip4/127.0.0.1/tcp/4779".to_owned()],
+    };
+    let requests = [
+        Request::PutBlock { cid, owner, root: true, bytes: Bytes::new() },
+        Request::Claim { cids: vec![cid; 2], owner, root: true },
+        Request::GetBlock { cid },
+        Request::HasBlocks { cids: vec![cid; 3] },
+        Request::Release { owner },
+        Request::Owners { cid },
+    ];
+    let replies = [
+        Err(Fault::busy("full up", Duration::from_millis(250))),
+        Ok(Reply::Held(vec![true, false])),
+        Ok(Reply::Block(Bytes::new())),
+        Ok(Reply::Released { blocks: 3, bytes: 300 }),
+        Ok(Reply::Owners(vec![owner; 2])),
+    ];
+    let requests = requests.into_iter().map(|request| Message::Request {
+        id: 7,
+        patience: Duration::from_secs(2),
+        request,
+    });
+    let replies = replies.into_iter().map(|outcome| Message::Reply { id: 7, outcome });
+    let gossip = Message::Notice(Notice::Gossip { entries: vec![entry; 2], answer: true });
+    let messages = requests.chain(replies).chain([gossip]);
+    messages.map(|m| [&[0], m.encode().expect("valid").head.as_ref()].concat()).collect()
+}
+
+fn cids() -> Vec<Vec<u8>> {
+    let of = |codec| Cid::of(codec, b"x").to_bytes().to_vec();
+    // The last is the bare multihash of version 0.
+    vec![of(Codec::Raw), of(Codec::DagPb), of(Codec::DagPb)[2..].to_vec()]
+}
+
+fn cid_texts() -> Vec<Vec<u8>> {
+    let of = |codec| Cid::of(codec, b"x").to_string().into_bytes();
+    vec![
+        of(Codec::Raw),
+        of(Codec::DagPb),
+        b"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn".to_vec(),
+    ]
+}
+
+fn peer_id_texts() -> Vec<Vec<u8>> {
+    [[0; 32], [0xA5; 32]].map(|key| PeerId::from_public_key(key).to_string().into()).into()
+}
+
+fn hex_id_texts() -> Vec<Vec<u8>> {
+    vec![ClusterId::from_bytes([0x5A; 16]).to_string().into_bytes()]
+}
+
+/// Returns an input: random bytes, or a valid input with up to eight edits.
+fn input(prng: &mut Prng, valid: &[Vec<u8>]) -> Vec<u8> {
+    let byte = |prng: &mut Prng| prng.next_u64().to_le_bytes()[0];
+    if prng.chance(1, 4) {
+        return (0..prng.below(INPUT_BYTES_MAX)).map(|_| byte(prng)).collect();
+    }
+    let mut bytes = valid[prng.index(valid.len()).expect("there is a valid input")].clone();
+    for _ in 0..prng.below(9) {
+        let at = prng.index(bytes.len() + 1).unwrap_or(0);
+        match (prng.below(5), bytes.get_mut(at)) {
+            (0, Some(found)) => *found ^= 1 << prng.below(8),
+            (1, Some(found)) => *found = byte(prng),
+            (2, Some(_)) => drop(bytes.remove(at)),
+            (3, Some(_)) if prng.chance(1, 4) => bytes.truncate(at),
+            _ => bytes.insert(at, byte(prng)),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_input_makes_a_decoder_panic_or_accept_what_it_cannot_repeat() {
+    for (seed, decoder) in (1..).zip(&DECODERS) {
+        let mut prng = Prng::new(seed);
+        let valid = (decoder.valid)();
+        for input in &valid {
+            assert!((decoder.check)(input), "{}: a valid input was refused", decoder.name);
+        }
+        let accepted = (0..INPUTS).filter(|_| (decoder.check)(&input(&mut prng, &valid))).count();
+        // Not vacuous: some inputs pass, some do not.
+        let share = 1..INPUTS as usize;
+        assert!(share.contains(&accepted), "{}: {accepted} accepted", decoder.name);
+    }
+}
