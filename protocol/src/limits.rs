@@ -104,3 +104,46 @@ pub const BLOCK_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an upload waits for the copies beyond its write quorum before it is acknowledged without
 /// them. They go on in the background.
 pub const LATE_COPY_GRACE: Duration = Duration::from_secs(2);
+
+/// Blocks of one upload below their write quorum, and again above it with copies on the way: small blocks
+/// cost requests and bookkeeping that bytes do not show.
+pub const UPLOAD_BLOCKS_MAX: usize = 256;
+
+/// Finished blocks that an upload remembers, so that runs of equal blocks (zeros) are stored once.
+pub const UPLOAD_RECENT_BLOCKS_MAX: usize = 1024;
+
+/// Puts of one block to one peer before that peer counts as lost to the block.
+pub const PUT_ATTEMPTS_MAX: u8 = 3;
+
+/// Pause before the second put of a block to a peer that failed at once; four times as long before each
+/// further one. Guess: a peer that is too busy has worked off its inbox by then.
+pub const PUT_RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Peers that may hold one block and are considered by a transfer: a full replica set and as many spares.
+pub const CANDIDATES_MAX: usize = 2 * REPLICAS_MAX as usize;
+
+/// Blocks that one download may fetch ahead, however small they are.
+pub const DOWNLOAD_BLOCKS_MAX: usize = 256;
+const _: () = assert!(DOWNLOAD_WINDOW_BYTES as usize / CHUNK_BYTES as usize <= DOWNLOAD_BLOCKS_MAX);
+
+/// Soonest that a second holder is asked for a block. Below this, the jitter of a busy machine looks slow.
+pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(50);
+
+/// Latest that a second holder is asked for a block, while the hedge budget lasts.
+pub const HEDGE_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// Requests that pay for one hedge: at most 5 % extra reads.
+pub const HEDGE_PRICE: u32 = 20;
+
+/// Times that a download goes through all holders of a block before it gives up.
+pub const HOLDER_ROUNDS_MAX: u8 = 3;
+
+/// Pause before the second round through the holders of a block; twice as long before each further one.
+/// Guess: the rounds span a restart of a holder, about 2 s; measure in a simulation of restarts.
+pub const HOLDER_ROUND_PAUSE: Duration = Duration::from_millis(700);
+
+/// Times that a download waits for a busy holder of one block, per round, before it counts as failed.
+pub const BUSY_RETRIES_MAX: u8 = 6;
+
+/// Pause after the first `busy` of a holder; twice as long after each further one for the same block.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(50);

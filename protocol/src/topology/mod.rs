@@ -66,12 +66,21 @@ pub struct TopologyPeer {
     pub capacity_bytes: u64,
 }
 
+/// How strongly a peer attracts partitions: a base-2 logarithm in units of 2^-20.
+///
+/// Made by [`crate::placement`] and carried in the topology, so that a change of one peer leaves the
+/// weights of the others, and with them what they hold, as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(pub i32);
+
 /// The peers, zones and capacities of a cluster at an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     epoch: Epoch,
     replicas: ReplicaCount,
     peers: Vec<TopologyPeer>,
+    /// One for each peer, in the same order; or none, when placement is to find them by itself.
+    weights: Vec<Weight>,
 }
 
 impl Topology {
@@ -80,7 +89,22 @@ impl Topology {
     pub fn new(epoch: Epoch, replicas: ReplicaCount, mut peers: Vec<TopologyPeer>) -> Self {
         peers.sort_by_key(|peer| peer.id);
         peers.dedup_by_key(|peer| peer.id);
-        Self { epoch, replicas, peers }
+        Self { epoch, replicas, peers, weights: Vec::new() }
+    }
+
+    /// Returns this topology with the weights that placement found for it, in the order of
+    /// [`Self::peers`]. Weights of another number are dropped: placement then finds its own.
+    #[must_use]
+    pub fn with_weights(mut self, weights: Vec<Weight>) -> Self {
+        self.weights = if weights.len() == self.peers.len() { weights } else { Vec::new() };
+        self
+    }
+
+    /// Returns the weight of each peer in the order of [`Self::peers`], or none when placement is to find
+    /// them by itself: for a cluster that only knows who is there, not in which order they came.
+    #[must_use]
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
     }
 
     /// Returns the epoch.

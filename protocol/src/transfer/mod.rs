@@ -1,1 +1,17 @@
 //! Upload and download of one object, as machines: acknowledgements, replacement, hedging, order.
+//!
+//! Both know blocks, peers and time, and nothing of placement: the shell says who may hold a block.
+//! Never: IO, clocks, entropy; the bytes of an upload (the shell keeps them until `BlockDone`).
+
+mod candidate;
+mod copies;
+mod download;
+mod fetch;
+mod pace;
+mod stand_in;
+mod upload;
+
+pub use candidate::{Candidate, ZoneIndex};
+pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
+pub use stand_in::ByteRange;
+pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};

@@ -1,0 +1,139 @@
+//! The members that may come to hold each partition: those with the best scores under starting weights.
+//!
+//! With thousands of peers, choosing among all for every partition, again and again while weights are
+//! tuned, would take minutes; some two dozen do as well. Whether they sufficed is checked for every choice,
+//! and the few partitions where they did not are decided among all members.
+
+use super::contest::{Choice, Contest, Entrant};
+use super::score::{draw, partition_key, waiting};
+use crate::limits::PARTITIONS;
+
+/// Candidates of a partition on average. With 24, one choice in thousands needs all members.
+const CANDIDATES_MEAN: usize = 24;
+
+/// Finds the candidates of partitions.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    /// Seed and largest draw that makes a candidate, by member.
+    limits: Vec<(u64, u64)>,
+    /// Worst score of a candidate.
+    bound: i32,
+}
+
+impl Sieve {
+    pub(super) fn new(contest: &Contest) -> Self {
+        let everybody = contest.members.len() <= CANDIDATES_MEAN;
+        let bound = if everybody { i32::MAX } else { bound_for(contest, CANDIDATES_MEAN) };
+        let limit = |weight| if everybody { u64::MAX } else { largest_draw(bound, weight) };
+        Self { limits: contest.members.iter().map(|m| (m.seed, limit(m.weight))).collect(), bound }
+    }
+
+    /// Adds the candidates of a partition, with the waiting times of weight one, to `found`.
+    pub(super) fn pass(&self, partition: u32, found: &mut Vec<Entrant>) {
+        let key = partition_key(partition);
+        for (member, (seed, limit)) in (0u16..).zip(&self.limits) {
+            let draw = draw(*seed, key);
+            if draw <= *limit {
+                found.push(Entrant { score: waiting(draw), member });
+            }
+        }
+    }
+
+    /// Returns the worst score of a candidate.
+    pub(super) fn bound(&self) -> i32 {
+        self.bound
+    }
+}
+
+/// The candidates of partitions 0..n, and the weights they were found under.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    /// Scores are waiting times: without weights.
+    entrants: Vec<Entrant>,
+    /// Where the candidates of each partition end.
+    ends: Vec<u32>,
+    sieve: Sieve,
+    weights: Vec<i32>,
+}
+
+impl Candidates {
+    /// Returns the candidates of all partitions. Cost: O(members · partitions), 2 ns each.
+    pub(super) fn new(contest: &Contest) -> Self {
+        let sieve = Sieve::new(contest);
+        let weights = contest.members.iter().map(|member| member.weight).collect();
+        let each = contest.members.len().min(CANDIDATES_MEAN);
+        let mut entrants = Vec::with_capacity(each * PARTITIONS as usize);
+        let ends = (0..PARTITIONS)
+            .map(|partition| {
+                sieve.pass(partition, &mut entrants);
+                u32::try_from(entrants.len()).unwrap_or(u32::MAX)
+            })
+            .collect();
+        Self { entrants, ends, sieve, weights }
+    }
+
+    /// Returns the worst score at which a choice among candidates is sure, under today's weights.
+    pub(super) fn bound(&self, contest: &Contest) -> i32 {
+        let raised = contest.members.iter().zip(&self.weights).map(|(m, weight)| m.weight - weight);
+        self.sieve.bound().saturating_sub(raised.max().unwrap_or(0).max(0))
+    }
+
+    /// Fills `entrants` with the candidates' scores under today's weights.
+    pub(super) fn enter(&self, contest: &Contest, partition: u32, entrants: &mut Vec<Entrant>) {
+        let at = partition as usize;
+        let end = |at: usize| self.ends.get(at).map_or(0, |end| *end as usize);
+        let start = at.checked_sub(1).map_or(0, end);
+        let mine = self.entrants.get(start..end(at)).unwrap_or_default();
+        entrants.clear();
+        entrants.extend(mine.iter().map(|entrant| Entrant {
+            score: entrant.score
+                - contest.members.get(usize::from(entrant.member)).map_or(0, |m| m.weight),
+            member: entrant.member,
+        }));
+    }
+}
+
+/// Chooses the members of a partition from candidates, or from all when those do not suffice.
+pub(super) fn choose_sure(
+    contest: &Contest,
+    partition: u32,
+    bound: i32,
+    entrants: &mut Vec<Entrant>,
+    excluded: Option<u16>,
+) -> Choice {
+    let choice = contest.choose(entrants, excluded);
+    if contest.is_final(&choice, bound) {
+        return choice;
+    }
+    contest.enter_all(partition, entrants);
+    contest.choose(entrants, excluded)
+}
+
+/// Returns the score below which `wanted` members are expected for a partition.
+fn bound_for(contest: &Contest, wanted: usize) -> i32 {
+    let expected = |bound: i32| {
+        let draws = contest.members.iter().map(|m| u128::from(largest_draw(bound, m.weight)));
+        usize::try_from(draws.sum::<u128>() >> 64).unwrap_or(usize::MAX)
+    };
+    // Scores are logarithms between -64 and 6, less a weight.
+    let weights = || contest.members.iter().map(|m| m.weight);
+    let mut low = -(64 << 20) - weights().max().unwrap_or(0);
+    let mut high = (6 << 20) - weights().min().unwrap_or(0);
+    // To a hundredth: the count need not be exact.
+    while high - low > 1 << 13 {
+        let middle = low + (high - low) / 2;
+        if expected(middle) >= wanted { high = middle } else { low = middle }
+    }
+    high
+}
+
+/// Returns the largest draw whose score is at most `bound` for a member of this weight.
+fn largest_draw(bound: i32, weight: i32) -> u64 {
+    let target = bound.saturating_add(weight);
+    let (mut low, mut high) = (0u64, u64::MAX);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if waiting(middle) <= target { low = middle } else { high = middle - 1 }
+    }
+    low
+}

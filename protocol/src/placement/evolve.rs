@@ -1,0 +1,1 @@
+//! Change by one peer: weights are carried forward, so that little more moves than has to.

@@ -1,0 +1,38 @@
+//! A peer that a transfer may turn to for one block.
+//!
+//! Made by the shell from placement and the failure detector. Never: says who is best; the order of a
+//! list of candidates does.
+
+use crate::PeerId;
+use crate::limits::CANDIDATES_MAX;
+
+/// A zone, by a number that means the same for all candidates of one transfer.
+///
+/// Two peers fail together when their numbers are equal. Which number a zone gets does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZoneIndex(pub u16);
+
+/// A peer that should hold, may hold or could take a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub peer: PeerId,
+    /// Where.
+    pub zone: ZoneIndex,
+    /// Whether the failure detector believes that it answers. Others are a last resort.
+    pub usable: bool,
+}
+
+/// Returns at most [`CANDIDATES_MAX`] of `candidates`, each peer once, in the given order.
+pub(super) fn distinct(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len().min(CANDIDATES_MAX));
+    for candidate in candidates {
+        if kept.len() == CANDIDATES_MAX {
+            break;
+        }
+        if kept.iter().all(|other| other.peer != candidate.peer) {
+            kept.push(candidate);
+        }
+    }
+    kept
+}

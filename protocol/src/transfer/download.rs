@@ -1,0 +1,434 @@
+//! Download of a range of one object: blocks from many holders, checked, in order, ahead of the reader.
+//!
+//! The shell says who may hold a block, performs the gets and checks that bytes hash to their CID.
+//! Owns the blocks that were fetched and not yet delivered: at most the window. Never: delivers bytes
+//! out of order, or before the shell has verified them.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::candidate::Candidate;
+use super::fetch::{Fetch, Step};
+use super::pace::Pace;
+use super::stand_in::{ByteRange, DagError, Reader, Wanted};
+use crate::limits::{
+    BLOCK_REQUEST_TIMEOUT, CHUNK_BYTES, DOWNLOAD_BLOCKS_MAX, DOWNLOAD_WINDOW_BYTES,
+    HEDGE_AFTER_MAX, HEDGE_AFTER_MIN,
+};
+use crate::{Cid, Fault, Instant, Kind, PeerId, Prng};
+
+/// How a download behaves.
+#[derive(Clone, Debug)]
+pub struct DownloadConfig {
+    /// The peer that runs this download: asked first for what it holds.
+    pub local: Option<PeerId>,
+    /// Bytes asked for, fetched or delivered that the consumer has not taken.
+    pub window_bytes: u32,
+    /// How long a request may take before another holder is asked. A late answer is still used.
+    pub request_timeout: Duration,
+    /// Soonest that a second holder is asked.
+    pub hedge_after_min: Duration,
+    /// Latest that a second holder is asked.
+    pub hedge_after_max: Duration,
+}
+
+impl DownloadConfig {
+    /// Returns the configuration that [`crate::limits`] gives.
+    #[must_use]
+    pub const fn new(local: Option<PeerId>) -> Self {
+        Self {
+            local,
+            window_bytes: DOWNLOAD_WINDOW_BYTES,
+            request_timeout: BLOCK_REQUEST_TIMEOUT,
+            hedge_after_min: HEDGE_AFTER_MIN,
+            hedge_after_max: HEDGE_AFTER_MAX,
+        }
+    }
+}
+
+/// What happened to a download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DownloadInput {
+    /// The first input.
+    Start,
+    /// Answers [`DownloadOutput::Locate`].
+    Holders {
+        /// The block.
+        cid: Cid,
+        /// Who may hold it, best first. May be empty; another round comes later.
+        candidates: Vec<Candidate>,
+    },
+    /// `peer` sent the block, and the shell found that its bytes hash to `cid`.
+    Got {
+        /// The block.
+        cid: Cid,
+        /// Who sent it.
+        peer: PeerId,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// `peer` says that it hasn't got the block.
+    Missing {
+        /// The block.
+        cid: Cid,
+        /// Who was asked.
+        peer: PeerId,
+    },
+    /// The bytes did not hash to `cid`, or `peer` says that its copy is corrupt.
+    Corrupt {
+        /// The block.
+        cid: Cid,
+        /// Who was asked.
+        peer: PeerId,
+    },
+    /// `peer` did not answer with the block for another reason.
+    Failed {
+        /// The block.
+        cid: Cid,
+        /// Who was asked.
+        peer: PeerId,
+        /// Why. [`Kind::Busy`] is asked again after a pause.
+        kind: Kind,
+    },
+    /// The connection to a peer is gone, or the failure detector declared it dead.
+    PeerLost(PeerId),
+    /// The consumer took this many delivered bytes.
+    Taken {
+        /// Bytes taken since the last such input.
+        bytes: u32,
+    },
+    /// Time went by; see [`Download::next_deadline`].
+    Tick,
+    /// The consumer has gone.
+    Abandon,
+}
+
+/// What a download wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DownloadOutput {
+    /// Say who may hold the block: [`DownloadInput::Holders`]. May be asked again later.
+    Locate {
+        /// The block.
+        cid: Cid,
+    },
+    /// Ask the peer for the block.
+    Get {
+        /// The block.
+        cid: Cid,
+        /// Who should send it.
+        peer: PeerId,
+    },
+    /// The answer to this get matters no more.
+    Cancel {
+        /// The block.
+        cid: Cid,
+        /// Who was asked.
+        peer: PeerId,
+    },
+    /// The object exists and is this long. Comes once, before the first bytes.
+    Opened {
+        /// Bytes of the whole object, not of the range.
+        size: u64,
+    },
+    /// The next bytes of the range.
+    Deliver {
+        /// Never empty.
+        bytes: Bytes,
+    },
+    /// The copy of this holder is corrupt, and here is a good one: write it back.
+    Repair {
+        /// The block.
+        cid: Cid,
+        /// Whose copy is corrupt.
+        peer: PeerId,
+        /// The block's bytes.
+        bytes: Bytes,
+    },
+    /// Everything was delivered. The last output.
+    Done,
+    /// The rest can't be had. The last output.
+    FailedDownload {
+        /// What to tell the user.
+        fault: Fault,
+    },
+}
+
+/// A block that was wanted and not yet passed on, in order of delivery.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    cid: Cid,
+    bytes: u64,
+    got: bool,
+}
+
+/// The download of a range of one object.
+#[derive(Debug)]
+pub struct Download {
+    config: DownloadConfig,
+    root: Cid,
+    reader: Reader,
+    prng: Prng,
+    pace: Pace,
+    fetches: BTreeMap<Cid, Fetch>,
+    ahead: VecDeque<Ahead>,
+    /// Wanted next; waits for room in the window.
+    next: Option<Wanted>,
+    bytes_untaken: u64,
+    is_opened: bool,
+    is_over: bool,
+}
+
+impl Download {
+    /// Returns a download that has not started. `prng` decides between equally good holders.
+    #[must_use]
+    pub fn new(config: DownloadConfig, root: Cid, range: ByteRange, prng: Prng) -> Self {
+        Self {
+            root,
+            reader: Reader::new(root, range),
+            prng,
+            pace: Pace::new(config.hedge_after_min, config.hedge_after_max),
+            fetches: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            next: None,
+            bytes_untaken: 0,
+            is_opened: false,
+            is_over: false,
+            config,
+        }
+    }
+
+    /// Returns the bytes asked for, fetched, or delivered and not taken: what the window bounds.
+    #[must_use]
+    pub fn bytes_held(&self) -> u64 {
+        self.ahead.iter().map(|ahead| ahead.bytes).sum::<u64>().saturating_add(self.bytes_untaken)
+    }
+
+    /// Says whether the download has given its last output.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Returns when [`DownloadInput::Tick`] is due, if nothing else happens first.
+    ///
+    /// Cost: O(blocks under way · candidates).
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let timeout = self.config.request_timeout;
+        self.fetches.values().filter_map(|fetch| fetch.next_deadline(timeout, &self.pace)).min()
+    }
+
+    /// Takes one input; adds what is to be done to `out`, in order.
+    pub fn handle(&mut self, now: Instant, input: DownloadInput, out: &mut Vec<DownloadOutput>) {
+        if self.is_over {
+            return;
+        }
+        match input {
+            DownloadInput::Start => {}
+            DownloadInput::Holders { cid, candidates } => {
+                if let Some(fetch) = self.fetches.get_mut(&cid) {
+                    fetch.locate(candidates);
+                    self.drive(now, cid, out);
+                }
+            }
+            DownloadInput::Got { cid, peer, bytes } => self.receive(now, cid, peer, bytes, out),
+            DownloadInput::Missing { cid, peer } => {
+                self.answer(now, cid, peer, out, |fetch, _| fetch.missing(peer));
+            }
+            DownloadInput::Corrupt { cid, peer } => {
+                self.answer(now, cid, peer, out, |fetch, _| fetch.corrupted(peer));
+            }
+            DownloadInput::Failed { cid, peer, kind } => self.fail_get(now, cid, peer, kind, out),
+            DownloadInput::PeerLost(peer) => {
+                let cids: Vec<Cid> = self.fetches.keys().copied().collect();
+                for cid in cids {
+                    self.fail_get(now, cid, peer, Kind::Unavailable, out);
+                }
+            }
+            DownloadInput::Taken { bytes } => {
+                self.bytes_untaken = self.bytes_untaken.saturating_sub(u64::from(bytes));
+            }
+            DownloadInput::Tick => self.tick(now, out),
+            DownloadInput::Abandon => self.stop(out),
+        }
+        self.pass_on(out);
+        self.fetch_ahead(out);
+    }
+
+    /// Notes an answer of `peer` that brought no block, if one was expected, and asks the next holder.
+    fn answer(
+        &mut self,
+        now: Instant,
+        cid: Cid,
+        peer: PeerId,
+        out: &mut Vec<DownloadOutput>,
+        note: impl FnOnce(&mut Fetch, &mut Pace),
+    ) {
+        let Some(fetch) = self.fetches.get_mut(&cid) else { return };
+        if fetch.asked_since(peer).is_none() {
+            return;
+        }
+        self.pace.closed(peer, fetch.bytes_expected);
+        note(fetch, &mut self.pace);
+        self.drive(now, cid, out);
+    }
+
+    fn fail_get(
+        &mut self,
+        now: Instant,
+        cid: Cid,
+        peer: PeerId,
+        kind: Kind,
+        out: &mut Vec<DownloadOutput>,
+    ) {
+        let slow = self.config.hedge_after_max;
+        self.answer(now, cid, peer, out, |fetch, pace| match fetch.failed(now, peer, kind) {
+            Some(until) => pace.set_aside(peer, until),
+            // A peer that fails at once must not look fast.
+            None => pace.lagged(peer, slow),
+        });
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        cid: Cid,
+        peer: PeerId,
+        bytes: Bytes,
+        out: &mut Vec<DownloadOutput>,
+    ) {
+        // Absent: the block came from another holder before.
+        let Some(fetch) = self.fetches.remove(&cid) else { return };
+        if let Some(since) = fetch.asked_since(peer) {
+            self.pace.closed(peer, fetch.bytes_expected);
+            self.pace.answered(peer, now.since(since));
+        }
+        for other in fetch.open().filter(|other| *other != peer) {
+            self.pace.closed(other, fetch.bytes_expected);
+            let since = fetch.asked_since(other).unwrap_or(now);
+            self.pace.lagged(other, now.since(since));
+            out.push(DownloadOutput::Cancel { cid, peer: other });
+        }
+        for corrupt in fetch.corrupt().iter().filter(|corrupt| **corrupt != peer) {
+            out.push(DownloadOutput::Repair { cid, peer: *corrupt, bytes: bytes.clone() });
+        }
+        for ahead in self.ahead.iter_mut().filter(|ahead| ahead.cid == cid) {
+            ahead.bytes = bytes.len() as u64;
+            ahead.got = true;
+        }
+        if let Err(error) = self.reader.supply(cid, bytes) {
+            self.fail(fault_of(self.root, &error), out);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<DownloadOutput>) {
+        let (timeout, pace) = (self.config.request_timeout, &mut self.pace);
+        for fetch in self.fetches.values_mut() {
+            fetch.expire(now, timeout, |peer| pace.lagged(peer, timeout));
+        }
+        // In order of delivery: what blocks the consumer has the first claim on the hedge budget.
+        let cids: Vec<Cid> =
+            self.ahead.iter().filter(|ahead| !ahead.got).map(|ahead| ahead.cid).collect();
+        for cid in cids {
+            self.drive(now, cid, out);
+            let Some(fetch) = self.fetches.get_mut(&cid) else { continue };
+            if let Some(peer) = fetch.hedge(now, self.config.local, &self.pace, &mut self.prng) {
+                self.pace.asked(peer, fetch.bytes_expected, true);
+                out.push(DownloadOutput::Get { cid, peer });
+            }
+        }
+    }
+
+    /// Does what `cid` needs now.
+    fn drive(&mut self, now: Instant, cid: Cid, out: &mut Vec<DownloadOutput>) {
+        let Some(fetch) = self.fetches.get_mut(&cid) else { return };
+        let open: Vec<PeerId> = fetch.open().collect();
+        match fetch.step(now, cid, self.config.local, &self.pace, &mut self.prng) {
+            Step::Wait => {}
+            Step::Ask(peer) => {
+                self.pace.asked(peer, fetch.bytes_expected, false);
+                out.push(DownloadOutput::Get { cid, peer });
+            }
+            Step::Locate => {
+                // The same holders may be asked again, and one answer must not count for two requests.
+                for peer in open {
+                    self.pace.closed(peer, fetch.bytes_expected);
+                    out.push(DownloadOutput::Cancel { cid, peer });
+                }
+                fetch.forget();
+                out.push(DownloadOutput::Locate { cid });
+            }
+            Step::GiveUp(fault) => self.fail(fault, out),
+        }
+    }
+
+    /// Delivers what is next in order, and says what has become known.
+    fn pass_on(&mut self, out: &mut Vec<DownloadOutput>) {
+        if self.is_over {
+            return;
+        }
+        if !self.is_opened
+            && let Some(size) = self.reader.size()
+        {
+            self.is_opened = true;
+            out.push(DownloadOutput::Opened { size });
+        }
+        while let Some(bytes) = self.reader.next_bytes() {
+            if !bytes.is_empty() {
+                self.bytes_untaken += bytes.len() as u64;
+                out.push(DownloadOutput::Deliver { bytes });
+            }
+        }
+        // Blocks are wanted in order of delivery: those at the front that came have been passed on.
+        while self.ahead.front().is_some_and(|ahead| ahead.got) {
+            self.ahead.pop_front();
+        }
+        if self.reader.is_finished() {
+            self.stop(out);
+            out.push(DownloadOutput::Done);
+        }
+    }
+
+    /// Begins to fetch the blocks that fit the window.
+    fn fetch_ahead(&mut self, out: &mut Vec<DownloadOutput>) {
+        while !self.is_over && self.ahead.len() < DOWNLOAD_BLOCKS_MAX {
+            let Some(wanted) = self.next.take().or_else(|| self.reader.next_wanted()) else {
+                return;
+            };
+            let bytes = match wanted.bytes_hint {
+                0 => u64::from(CHUNK_BYTES),
+                hint => hint,
+            };
+            let held = self.bytes_held();
+            if held > 0 && held.saturating_add(bytes) > u64::from(self.config.window_bytes) {
+                self.next = Some(wanted);
+                return;
+            }
+            let cid = wanted.cid;
+            self.ahead.push_back(Ahead { cid, bytes, got: false });
+            if !self.fetches.contains_key(&cid) {
+                self.fetches.insert(cid, Fetch::new(bytes, cid == self.root));
+                out.push(DownloadOutput::Locate { cid });
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: Fault, out: &mut Vec<DownloadOutput>) {
+        self.stop(out);
+        out.push(DownloadOutput::FailedDownload { fault });
+    }
+
+    fn stop(&mut self, out: &mut Vec<DownloadOutput>) {
+        self.is_over = true;
+        for (cid, fetch) in core::mem::take(&mut self.fetches) {
+            out.extend(fetch.open().map(|peer| DownloadOutput::Cancel { cid, peer }));
+        }
+    }
+}
+
+/// Returns what to tell the user about blocks that are genuine, but make no readable file.
+fn fault_of(root: Cid, error: &DagError) -> Fault {
+    Fault::new(Kind::Invalid, format!("{root} can't be read: {error}"))
+}
