@@ -21,6 +21,39 @@ pub const NODE_LINKS_MAX: usize = 1024;
 /// hashes ends after 8 levels. Deeper ones are built to exhaust a reader.
 pub const DAG_DEPTH_MAX: usize = 32;
 
+/// Links of a file's node that are followed. Eight times the profile's, for files of other tools;
+/// with [`DAG_DEPTH_MAX`] it bounds what a hostile DAG makes a reader remember to some 30 MiB.
+pub const READ_LINKS_MAX: usize = 8 * NODE_LINKS_MAX;
+
+/// Links that a reader learns of ahead of the place it reads. Beyond it nodes wait for their turn.
+pub const READ_LINKS_AHEAD_MAX: usize = 8 * READ_LINKS_MAX;
+
+/// How long before its first byte an interior node is asked for, in bytes of the file: four windows,
+/// so that its leaves are known before the window reaches them.
+pub const NODE_AHEAD_BYTES: u64 = 4 * DOWNLOAD_WINDOW_BYTES as u64;
+
+/// Interior nodes that are asked for ahead at a time.
+pub const NODES_AHEAD_MAX: usize = 4;
+
+/// Largest block of a flat directory, in bytes; larger directories become HAMTs. Source: IPIP-0499.
+pub const DIRECTORY_BYTES_MAX: usize = 262_144;
+
+/// Slots of a HAMT node under the profile. Source: IPIP-0499.
+pub const HAMT_FANOUT: usize = 256;
+
+/// Largest fan-out of a HAMT that is read: what other tools accept.
+pub const HAMT_FANOUT_MAX: u64 = 1024;
+
+/// Sizes of content-defined chunks, in bytes: smallest, aimed at, largest. None is larger than a fixed
+/// chunk, so that windows hold as many. Changing one changes every later root and loses the sharing of
+/// blocks with earlier uploads. The library needs even numbers.
+pub const CDC_BYTES_MIN: usize = 256 << 10;
+/// See [`CDC_BYTES_MIN`].
+pub const CDC_BYTES_AVERAGE: usize = 512 << 10;
+/// See [`CDC_BYTES_MIN`].
+pub const CDC_BYTES_MAX: usize = CHUNK_BYTES as usize;
+const _: () = assert!(CDC_BYTES_MIN < CDC_BYTES_AVERAGE && CDC_BYTES_AVERAGE < CDC_BYTES_MAX);
+
 // ---- Placement -----------------------------------------------------------------------------
 
 /// Hash ranges that CIDs are divided into: the unit of placement, inventory and anti-entropy.

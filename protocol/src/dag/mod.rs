@@ -2,3 +2,20 @@
 //!
 //! UnixFS under the profile `unixfs-v1-2025` (IPIP-0499), so that every IPFS tool computes the same root.
 //! Never: fetches or stores a block; hashes a leaf that its caller has hashed already.
+
+mod chunker;
+pub mod directory;
+mod error;
+mod file;
+mod file_node;
+mod hamt;
+pub mod pb;
+mod reader;
+#[cfg(test)]
+mod reader_test;
+mod unixfs;
+
+pub use chunker::{Chunker, Splitter};
+pub use error::DagError;
+pub use file::{Block, FileBuilder, Root};
+pub use reader::{ByteRange, Reader, Wanted};
