@@ -4,8 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use protocol::dag::directory::{self, Entry, Listing};
 use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
+use protocol::limits::DIRECTORY_BYTES_MAX;
 use protocol::{Cid, Codec};
 use serde_json::Value;
 
@@ -94,4 +98,111 @@ fn every_file_has_the_root_that_ipfs_tools_compute() {
         count += 1;
     }
     assert!(count >= 10, "{count} vectors were checked");
+}
+
+/// A directory as the vectors tell it: paths, with the bytes of each file.
+type Tree = Vec<(String, u64)>;
+
+/// Builds the directory of `files`, whose numbers choose their bytes, and those in it.
+fn build_tree(files: &[(usize, &str, u64)], blocks: &mut Vec<Block>) -> Root {
+    let mut entries = Vec::new();
+    let mut below: BTreeMap<&str, Vec<(usize, &str, u64)>> = BTreeMap::new();
+    for (number, path, size) in files {
+        if let Some((name, rest)) = path.split_once('/') {
+            below.entry(name).or_default().push((*number, rest, *size));
+        } else {
+            let root = build_file(1000 + *number as u64, *size);
+            entries.push(entry(path, root));
+        }
+    }
+    for (name, files) in below {
+        let root = build_tree(&files, blocks);
+        entries.push(entry(name, root));
+    }
+    directory::build(entries, blocks).unwrap()
+}
+
+fn entry(name: &str, root: Root) -> Entry {
+    Entry { name: name.to_owned(), cid: root.cid, dag_bytes: root.dag_bytes }
+}
+
+fn numbered(count: usize, digits: usize) -> Tree {
+    (0..count).map(|number| (format!("f{number:0digits$}"), 3)).collect()
+}
+
+fn tree_of(name: &str, vector: &Value) -> Tree {
+    let length = |field: &str| usize::try_from(vector[field].as_u64().unwrap()).unwrap();
+    match name {
+        "dir-empty" => Vec::new(),
+        "dir-one" => vec![("a.txt".into(), 5)],
+        "dir-nested" => [
+            ("readme.md", 100),
+            ("z/last", 1),
+            ("sub/a", 3),
+            ("sub/deeper/b+c %.bin", 70_000),
+            ("sub/deeper/big", (3 << 20) + 5),
+            ("ünï/日本.txt", 9),
+            ("A", 1),
+            ("a", 2),
+            (".hidden", 4),
+        ]
+        .map(|(path, size)| (path.to_owned(), size))
+        .into(),
+        "dir-flat-1000" => numbered(1000, 7),
+        "dir-hamt-6000" => numbered(6000, 13),
+        "dir-hamt-nested" => {
+            let big = numbered(6000, 13).into_iter();
+            let mut tree: Tree = big.map(|(name, size)| (format!("big/{name}"), size)).collect();
+            tree.push(("small/x".into(), 1));
+            tree
+        }
+        "dir-edge-flat" | "dir-edge-hamt" => {
+            let mut tree = numbered(length("entries"), length("name_len") - 1);
+            tree.last_mut().unwrap().0 = format!("z{}", "y".repeat(length("last_name_len") - 1));
+            tree
+        }
+        _ => panic!("{name} is not known"),
+    }
+}
+
+#[test]
+fn every_directory_has_the_root_that_ipfs_tools_compute() {
+    let mut count = 0;
+    for (name, vector) in vectors().filter(|(name, _)| name.starts_with("dir-")) {
+        let tree = tree_of(&name, &vector);
+        assert_eq!(tree.len() as u64, vector["entries"].as_u64().unwrap());
+        let files = tree.iter().enumerate();
+        let files = files.map(|(number, (path, size))| (number, path.as_str(), *size));
+        let mut blocks = Vec::new();
+        let root = build_tree(&files.collect::<Vec<_>>(), &mut blocks);
+        assert_eq!(root.cid.to_string(), vector["cid"], "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 8);
+}
+
+#[test]
+fn a_block_of_the_largest_size_is_a_flat_directory_and_a_listing_gives_back_every_entry() {
+    for (name, vector) in vectors().filter(|(name, _)| name.starts_with("dir-edge")) {
+        let tree = tree_of(&name, &vector);
+        let files = tree.iter().enumerate();
+        let mut blocks = Vec::new();
+        let files = files.map(|(number, (path, size))| (number, path.as_str(), *size));
+        let root = build_tree(&files.collect::<Vec<_>>(), &mut blocks);
+        assert_eq!(blocks.len() > 1, vector["hamt"].as_bool().unwrap());
+        if blocks.len() == 1 {
+            assert_eq!(blocks[0].bytes.len(), DIRECTORY_BYTES_MAX);
+        }
+        let blocks: BTreeMap<Cid, Bytes> =
+            blocks.into_iter().map(|block| (block.cid, block.bytes)).collect();
+        let mut listing = Listing::new(root.cid);
+        let mut names = Vec::new();
+        while let Some(cid) = listing.next_wanted() {
+            let entries = listing.supply(cid, &blocks[&cid]).unwrap();
+            names.extend(entries.into_iter().map(|entry| entry.name));
+        }
+        assert!(listing.is_finished());
+        names.sort();
+        assert!(names.iter().eq(tree.iter().map(|(name, _)| name)), "{name}");
+    }
 }

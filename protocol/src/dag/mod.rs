@@ -4,6 +4,7 @@
 //! Never: fetches or stores a block; hashes a leaf that its caller has hashed already.
 
 mod chunker;
+mod content;
 pub mod directory;
 mod error;
 mod file;
@@ -16,6 +17,7 @@ mod reader_test;
 mod unixfs;
 
 pub use chunker::{Chunker, Splitter};
+pub use content::Content;
 pub use error::DagError;
 pub use file::{Block, FileBuilder, Root};
 pub use reader::{ByteRange, Reader, Wanted};

@@ -5,14 +5,16 @@
 //! out of order, or before the shell has verified them.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 
 use super::candidate::Candidate;
 use super::fetch::{Fetch, Step};
 use super::pace::Pace;
-use super::stand_in::{ByteRange, DagError, Reader, Wanted};
+
+use crate::dag::{ByteRange, DagError, Reader, Wanted};
 use crate::limits::{
     BLOCK_REQUEST_TIMEOUT, CHUNK_BYTES, DOWNLOAD_BLOCKS_MAX, DOWNLOAD_WINDOW_BYTES,
     HEDGE_AFTER_MAX, HEDGE_AFTER_MIN,
@@ -155,14 +157,6 @@ pub enum DownloadOutput {
     },
 }
 
-/// A block that was wanted and not yet passed on, in order of delivery.
-#[derive(Clone, Copy, Debug)]
-struct Ahead {
-    cid: Cid,
-    bytes: u64,
-    got: bool,
-}
-
 /// The download of a range of one object.
 #[derive(Debug)]
 pub struct Download {
@@ -172,10 +166,11 @@ pub struct Download {
     prng: Prng,
     pace: Pace,
     fetches: BTreeMap<Cid, Fetch>,
-    ahead: VecDeque<Ahead>,
     /// Wanted next; waits for room in the window.
     next: Option<Wanted>,
     bytes_untaken: u64,
+    /// Blocks that were wanted so far: numbers them in order of delivery.
+    wanted_count: u64,
     is_opened: bool,
     is_over: bool,
 }
@@ -190,9 +185,9 @@ impl Download {
             prng,
             pace: Pace::new(config.hedge_after_min, config.hedge_after_max),
             fetches: BTreeMap::new(),
-            ahead: VecDeque::new(),
             next: None,
             bytes_untaken: 0,
+            wanted_count: 0,
             is_opened: false,
             is_over: false,
             config,
@@ -202,7 +197,8 @@ impl Download {
     /// Returns the bytes asked for, fetched, or delivered and not taken: what the window bounds.
     #[must_use]
     pub fn bytes_held(&self) -> u64 {
-        self.ahead.iter().map(|ahead| ahead.bytes).sum::<u64>().saturating_add(self.bytes_untaken)
+        let under_way: u64 = self.fetches.values().map(|fetch| fetch.bytes_reserved).sum();
+        under_way + self.reader.bytes_ready() + self.bytes_untaken
     }
 
     /// Says whether the download has given its last output.
@@ -314,10 +310,6 @@ impl Download {
         for corrupt in fetch.corrupt().iter().filter(|corrupt| **corrupt != peer) {
             out.push(DownloadOutput::Repair { cid, peer: *corrupt, bytes: bytes.clone() });
         }
-        for ahead in self.ahead.iter_mut().filter(|ahead| ahead.cid == cid) {
-            ahead.bytes = bytes.len() as u64;
-            ahead.got = true;
-        }
         if let Err(error) = self.reader.supply(cid, bytes) {
             self.fail(fault_of(self.root, &error), out);
         }
@@ -329,9 +321,10 @@ impl Download {
             fetch.expire(now, timeout, |peer| pace.lagged(peer, timeout));
         }
         // In order of delivery: what blocks the consumer has the first claim on the hedge budget.
-        let cids: Vec<Cid> =
-            self.ahead.iter().filter(|ahead| !ahead.got).map(|ahead| ahead.cid).collect();
-        for cid in cids {
+        let mut wanted: Vec<(u64, Cid)> =
+            self.fetches.iter().map(|(cid, fetch)| (fetch.order, *cid)).collect();
+        wanted.sort_unstable();
+        for (_, cid) in wanted {
             self.drive(now, cid, out);
             let Some(fetch) = self.fetches.get_mut(&cid) else { continue };
             if let Some(peer) = fetch.hedge(now, self.config.local, &self.pace, &mut self.prng) {
@@ -376,14 +369,8 @@ impl Download {
             out.push(DownloadOutput::Opened { size });
         }
         while let Some(bytes) = self.reader.next_bytes() {
-            if !bytes.is_empty() {
-                self.bytes_untaken += bytes.len() as u64;
-                out.push(DownloadOutput::Deliver { bytes });
-            }
-        }
-        // Blocks are wanted in order of delivery: those at the front that came have been passed on.
-        while self.ahead.front().is_some_and(|ahead| ahead.got) {
-            self.ahead.pop_front();
+            self.bytes_untaken += bytes.len() as u64;
+            out.push(DownloadOutput::Deliver { bytes });
         }
         if self.reader.is_finished() {
             self.stop(out);
@@ -393,7 +380,7 @@ impl Download {
 
     /// Begins to fetch the blocks that fit the window.
     fn fetch_ahead(&mut self, out: &mut Vec<DownloadOutput>) {
-        while !self.is_over && self.ahead.len() < DOWNLOAD_BLOCKS_MAX {
+        while !self.is_over {
             let Some(wanted) = self.next.take().or_else(|| self.reader.next_wanted()) else {
                 return;
             };
@@ -401,18 +388,31 @@ impl Download {
                 0 => u64::from(CHUNK_BYTES),
                 hint => hint,
             };
-            let held = self.bytes_held();
-            if held > 0 && held.saturating_add(bytes) > u64::from(self.config.window_bytes) {
+            if !self.has_room(bytes) {
                 self.next = Some(wanted);
                 return;
             }
             let cid = wanted.cid;
-            self.ahead.push_back(Ahead { cid, bytes, got: false });
-            if !self.fetches.contains_key(&cid) {
-                self.fetches.insert(cid, Fetch::new(bytes, cid == self.root));
-                out.push(DownloadOutput::Locate { cid });
+            match self.fetches.entry(cid) {
+                Entry::Occupied(mut entry) => entry.get_mut().want_again(bytes),
+                Entry::Vacant(entry) => {
+                    entry.insert(Fetch::new(self.wanted_count, bytes, cid == self.root));
+                    self.wanted_count += 1;
+                    out.push(DownloadOutput::Locate { cid });
+                }
             }
         }
+    }
+
+    /// Says whether a block of `bytes` fits the window, or has to be fetched all the same.
+    fn has_room(&self, bytes: u64) -> bool {
+        // The consumer took everything and nothing is under way: what is held comes after this block.
+        if self.fetches.is_empty() && self.bytes_untaken == 0 {
+            return true;
+        }
+        let places: usize = self.fetches.values().map(|fetch| fetch.places).sum();
+        places < DOWNLOAD_BLOCKS_MAX
+            && self.bytes_held().saturating_add(bytes) <= u64::from(self.config.window_bytes)
     }
 
     fn fail(&mut self, fault: Fault, out: &mut Vec<DownloadOutput>) {
@@ -430,5 +430,5 @@ impl Download {
 
 /// Returns what to tell the user about blocks that are genuine, but make no readable file.
 fn fault_of(root: Cid, error: &DagError) -> Fault {
-    Fault::new(Kind::Invalid, format!("{root} can't be read: {error}"))
+    Fault::new(error.kind(), format!("{root} can't be read: {error}"))
 }

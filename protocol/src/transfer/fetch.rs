@@ -62,8 +62,14 @@ pub(super) enum Step {
 /// One block on its way.
 #[derive(Debug)]
 pub(super) struct Fetch {
+    /// Which block of the download this is, in order of delivery.
+    pub order: u64,
     /// Bytes expected; what its requests are charged with.
     pub bytes_expected: u64,
+    /// Bytes that it will deliver, over all its places in the object.
+    pub bytes_reserved: u64,
+    /// Places in the object that wait for it.
+    pub places: usize,
     is_root: bool,
     stage: Stage,
     rounds: u8,
@@ -75,9 +81,12 @@ pub(super) struct Fetch {
 
 impl Fetch {
     /// Returns the fetching of a block of which no holder is known.
-    pub(super) const fn new(bytes_expected: u64, is_root: bool) -> Self {
+    pub(super) const fn new(order: u64, bytes_expected: u64, is_root: bool) -> Self {
         Self {
+            order,
             bytes_expected,
+            bytes_reserved: bytes_expected,
+            places: 1,
             is_root,
             stage: Stage::Locating,
             rounds: 0,
@@ -86,6 +95,12 @@ impl Fetch {
             slots: Vec::new(),
             corrupt: Vec::new(),
         }
+    }
+
+    /// Notes one more place in the object that waits for the block, and takes `bytes` there.
+    pub(super) const fn want_again(&mut self, bytes: u64) {
+        self.bytes_reserved = self.bytes_reserved.saturating_add(bytes);
+        self.places += 1;
     }
 
     /// Begins a round with these candidates. Ignored unless the shell was asked for them.

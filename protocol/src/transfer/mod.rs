@@ -8,10 +8,15 @@ mod copies;
 mod download;
 mod fetch;
 mod pace;
-mod stand_in;
 mod upload;
 
 pub use candidate::{Candidate, ZoneIndex};
 pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
-pub use stand_in::ByteRange;
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod upload_model_test;
+#[cfg(test)]
+mod upload_test;
