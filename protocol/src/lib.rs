@@ -4,6 +4,7 @@
 //! machine `handle(&mut self, now, input, &mut Vec<Output>)` with `next_deadline()`.
 //! Never: IO, clocks, entropy, threads, async. The crate's manifest is the proof.
 
+pub mod api;
 pub mod cid;
 pub mod dag;
 pub mod error;

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::FuturesUnordered;
-use protocol::dag::{ByteRange, Reader};
+use protocol::dag::ByteRange;
 use protocol::limits::BLOCK_REQUEST_TIMEOUT;
 use protocol::transfer::{Download as Machine, DownloadConfig, DownloadInput, DownloadOutput};
 use protocol::wire::{Class, Reply, Request};
-use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
+use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -63,9 +63,7 @@ pub async fn download<E: Env>(
     range: ByteRange,
 ) -> Result<Download, Fault> {
     context.metrics.downloads.inc();
-    let config = DownloadConfig::default();
-    let machine = Machine::new(Reader::new(root, range), config, context.env.prng());
-    open(context, machine).await
+    open(context, root, root, range).await
 }
 
 /// Returns one whole block, from here or from its holders, checked.
@@ -73,19 +71,29 @@ pub async fn download<E: Env>(
 /// # Errors
 /// [`Kind::NotFound`] when nobody holds it, and whatever else keeps it away.
 pub async fn block<E: Env>(context: &Context<E>, cid: Cid) -> Result<Bytes, Fault> {
-    let machine = Machine::of_block(cid, DownloadConfig::default(), context.env.prng());
-    let mut download = open(context, machine).await?;
+    // To the machine, any block is a file of one chunk whose bytes have the same hash.
+    let chunk = Cid::from_digest(Codec::Raw, *cid.digest());
+    let mut download = open(context, chunk, cid, ByteRange { start: 0, end: None }).await?;
     download.next().await.unwrap_or_else(|| Ok(Bytes::new()))
 }
 
-/// Starts a machine and returns when the size of its object is known.
-async fn open<E: Env>(context: &Context<E>, machine: Machine) -> Result<Download, Fault> {
+/// Starts a machine and returns when the size of its object is known. The machine knows the root as `root`,
+/// its holders as `stored`.
+async fn open<E: Env>(
+    context: &Context<E>,
+    root: Cid,
+    stored: Cid,
+    range: ByteRange,
+) -> Result<Download, Fault> {
     let permit = context.admit()?;
+    let config = DownloadConfig::new(Some(context.peers.view().own()));
+    let machine = Machine::new(config, root, range, context.env.prng());
     let (opened, is_open) = oneshot::channel();
     let (out, pieces) = mpsc::channel(PIECES_MAX);
     let flow = Flow {
         context: context.clone(),
         machine,
+        stored: (root, stored),
         gets: FuturesUnordered::new(),
         repairs: FuturesUnordered::new(),
         aborts: BTreeMap::new(),
@@ -105,6 +113,8 @@ async fn open<E: Env>(context: &Context<E>, machine: Machine) -> Result<Download
 struct Flow<E: Env> {
     context: Context<E>,
     machine: Machine,
+    // What the machine calls the root, and what its holders call it.
+    stored: (Cid, Cid),
     gets: FuturesUnordered<BoxFuture<Option<DownloadInput>>>,
     repairs: FuturesUnordered<BoxFuture<()>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
@@ -115,7 +125,7 @@ struct Flow<E: Env> {
 
 impl<E: Env> Flow<E> {
     async fn run(mut self, out: mpsc::Sender<Result<Bytes, Fault>>) {
-        self.step(DownloadInput::Tick);
+        self.step(DownloadInput::Start);
         loop {
             if self.ready.is_empty()
                 && let Some(end) = self.end.take()
@@ -196,11 +206,16 @@ impl<E: Env> Flow<E> {
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert((cid, peer), abort);
         self.context.metrics.block_requests.inc();
-        let work = fetch(self.context.clone(), cid, peer);
+        let work = fetch(self.context.clone(), cid, self.stored_as(cid), peer);
         self.gets.push(Box::pin(async move { Abortable::new(work, registration).await.ok() }));
     }
 
+    fn stored_as(&self, cid: Cid) -> Cid {
+        if cid == self.stored.0 { self.stored.1 } else { cid }
+    }
+
     fn repair(&mut self, cid: Cid, peer: PeerId, bytes: Bytes) {
+        let cid = self.stored_as(cid);
         if self.repairs.len() >= REPAIRS_MAX {
             // The scrub finds what is left out here.
             return;
@@ -225,11 +240,16 @@ impl<E: Env> Flow<E> {
 }
 
 /// Asks one holder for one block and checks what comes.
-async fn fetch<E: Env>(context: Context<E>, cid: Cid, peer: PeerId) -> DownloadInput {
+async fn fetch<E: Env>(
+    context: Context<E>,
+    cid: Cid,
+    stored: Cid,
+    peer: PeerId,
+) -> DownloadInput {
     let answer = if peer == context.peers.view().own() {
-        context.store.get(cid).await.map_err(Fault::from)
+        context.store.get(stored).await.map_err(Fault::from)
     } else {
-        let request = Request::GetBlock { cid };
+        let request = Request::GetBlock { cid: stored };
         match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await {
             Ok(Reply::Block(bytes)) => Ok(Some(bytes)),
             Ok(Reply::Put(_) | Reply::Held(_) | Reply::Released { .. } | Reply::Owners(_)) => Err(
@@ -255,7 +275,7 @@ async fn fetch<E: Env>(context: Context<E>, cid: Cid, peer: PeerId) -> DownloadI
             }
             context.metrics.corrupt_blocks.inc();
             if peer == context.peers.view().own() {
-                context.store.mark_corrupt(cid).await;
+                context.store.mark_corrupt(stored).await;
             }
             DownloadInput::Corrupt { cid, peer }
         }

@@ -314,7 +314,12 @@ impl<E: Env> Flow<E> {
         for output in outputs {
             match output {
                 UploadOutput::Put { cid, peer } => self.put(cid, peer),
-                UploadOutput::BlockDone { cid } => drop(self.held.remove(&cid)),
+                UploadOutput::BlockDone { cid, copies: _ } => drop(self.held.remove(&cid)),
+                UploadOutput::Cancel { cid, peer } => {
+                    if let Some(abort) = self.aborts.remove(&(cid, peer)) {
+                        abort.abort();
+                    }
+                }
                 UploadOutput::Durable => {}
                 UploadOutput::Acknowledge => self.acknowledge_now = true,
                 UploadOutput::Complete => self.complete = true,

@@ -41,7 +41,7 @@ pub struct Peers {
 impl Peers {
     /// Starts the task that owns the table, with the peers remembered from earlier runs.
     ///
-    /// `events` and `notices` are the only way in for the network. Ends with the machine or by [`Self::leave`].
+    /// `events` and `notices` are the only way in for the network. Ends with the machine.
     pub async fn start<E: Env>(
         env: E,
         settings: PeersSettings,
@@ -67,15 +67,6 @@ impl Peers {
     /// Tells the others how many bytes this peer holds. Skipped when the task is behind: the next call says it too.
     pub fn set_used_bytes(&self, used_bytes: u64) {
         drop(self.commands.try_send(Command::Used(used_bytes)));
-    }
-
-    /// Tells the others that this peer goes, and returns when that was sent.
-    pub async fn leave(&self) {
-        let (done, left) = tokio::sync::oneshot::channel();
-        if self.commands.send(Command::Leave(done)).await.is_ok() {
-            // An error means that the task has ended, which is all that is wanted.
-            drop(left.await);
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::placement::Placement;
 use protocol::topology::ReplicaCount;
 use protocol::wire::{Class, Frame, GossipEntry, Message, Notice};
 use protocol::PeerId;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
 use super::handle::{PeersSettings, membership};
@@ -25,8 +25,6 @@ const SENDS_MAX: usize = 64;
 pub(super) enum Command {
     /// This peer holds so many bytes.
     Used(u64),
-    /// Say good-bye and end.
-    Leave(oneshot::Sender<()>),
 }
 
 /// Owns the peer table.
@@ -68,11 +66,6 @@ impl<E: Env> Task<E> {
                     Some(Command::Used(used_bytes)) => {
                         self.used_bytes = used_bytes;
                         self.own_changed().await;
-                    }
-                    Some(Command::Leave(done)) => {
-                        self.leave().await;
-                        drop(done.send(()));
-                        return;
                     }
                     None => return,
                 },
@@ -169,19 +162,6 @@ impl<E: Env> Task<E> {
             }
             drop(permit);
         });
-    }
-
-    async fn leave(&mut self) {
-        let mut outputs = Vec::new();
-        self.membership.handle(self.env.now(), Input::Leave, &mut outputs);
-        for output in outputs {
-            if let Output::Send { to, notice } = output
-                && let Ok(frame) = Message::Notice(notice).encode()
-            {
-                // Whoever misses it finds out by the missing heartbeat.
-                drop(self.env.net().send(to, Class::Control, frame).await);
-            }
-        }
     }
 
     /// Keeps what is known of these peers, so that a restart finds them without a bootstrap peer.

@@ -1,16 +1,14 @@
 //! What a peer knows of its cluster at one moment, as one value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::membership::{Liveness, PeerInfo};
 use protocol::placement::{Partition, Placement};
-use protocol::transfer::Candidate;
+use protocol::limits::CANDIDATES_MAX;
+use protocol::topology::Zone;
+use protocol::transfer::{Candidate, ZoneIndex};
 use protocol::{Cid, PeerId};
-
-/// Most candidates named for one block. Beyond them a block is not looked for: a cluster whose membership
-/// moved it further than this has been rebalanced since.
-const CANDIDATES_MAX: usize = 64;
 
 /// The peers of the cluster and where blocks belong among them. Immutable; a newer one replaces it.
 #[derive(Clone, Debug)]
@@ -18,6 +16,8 @@ pub struct View {
     own: PeerId,
     placement: Arc<Placement>,
     peers: BTreeMap<PeerId, PeerInfo>,
+    // A number for each zone of this view, which is all that a transfer needs of it.
+    zones: BTreeMap<Zone, ZoneIndex>,
 }
 
 impl View {
@@ -26,7 +26,9 @@ impl View {
         placement: Arc<Placement>,
         peers: BTreeMap<PeerId, PeerInfo>,
     ) -> Self {
-        Self { own, placement, peers }
+        let names: BTreeSet<&Zone> = peers.values().map(|info| &info.zone).collect();
+        let zones = names.into_iter().cloned().zip((0..=u16::MAX).map(ZoneIndex)).collect();
+        Self { own, placement, peers, zones }
     }
 
     /// Returns this peer's id.
@@ -52,7 +54,7 @@ impl View {
     }
 
     /// Returns who should hold a block and, after them, who would come next, best first.
-    /// Cost: O(peers), at most 64 in the result.
+    /// Cost: O(peers), at most `CANDIDATES_MAX` in the result.
     #[must_use]
     pub fn candidates(&self, cid: &Cid) -> Vec<Candidate> {
         let ranked = self.placement.ranked(Partition::of(cid), CANDIDATES_MAX);
@@ -72,7 +74,7 @@ impl View {
         let info = self.peers.get(&peer);
         let usable = peer == self.own
             || info.is_some_and(|info| info.liveness == Liveness::Alive);
-        let zone = info.map(|info| info.zone.clone()).unwrap_or_default();
+        let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
         Candidate { peer, zone, usable }
     }
 }

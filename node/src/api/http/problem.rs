@@ -1,0 +1,65 @@
+//! Failures as problem documents (RFC 9457). Never: invents a status; `protocol::error` maps kinds to them.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use protocol::api::Problem;
+use protocol::{Fault, Kind};
+use tracing::error;
+
+/// A failure on its way to an HTTP client.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) Fault);
+
+impl Failure {
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self(Fault::new(Kind::Invalid, detail))
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let problem = Problem::from(&self.0);
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.0.retry_after;
+        respond(status, &problem, retry_after.map(|after| after.as_secs().max(1)))
+    }
+}
+
+fn respond(status: StatusCode, problem: &Problem, retry_after_s: Option<u64>) -> Response {
+    let mut response = (status, Json(problem)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    Failure(Fault::new(Kind::NotFound, format!("there is nothing at {path}"))).into_response()
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    let fault = Fault::new(Kind::Invalid, format!("{path} does not take {method}"));
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let problem = Problem { status: status.as_u16(), ..Problem::from(&fault) };
+    respond(status, &problem, None)
+}
+
+pub(super) fn panicked(_payload: Box<dyn Any + Send + 'static>) -> Response {
+    error!("a request handler panicked");
+    let detail = "a defect of this peer ended the request; its log has more";
+    Failure(Fault::new(Kind::Internal, detail)).into_response()
+}

@@ -1,0 +1,125 @@
+//! The command line of `shoald`: every flag is a setting, and overrides file and environment.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use etcetera::BaseStrategy;
+use node::config::{self, Layer, Settings, Source};
+use toml::Value;
+
+/// A peer of a Shoal cluster: stores blocks, finds the other peers, serves HTTP.
+///
+/// Without any argument it serves a cluster of one peer from the user's data directory, with HTTP on
+/// 127.0.0.1:4780 and peers on port 4779.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoald",
+    version,
+    after_help = "Example, a second peer on another machine:\n  shoald --cluster home --bootstrap /ip4/192.0.2.1/tcp/4779 --zone attic --capacity 500GB"
+)]
+pub(super) struct Args {
+    /// A file of settings (TOML). `shoald config` prints one to begin with.
+    #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What else `shoald` can do than serve.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the effective settings, with comments, as a file that gives the same.
+    Config,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Flags {
+    /// Where everything of this peer lies.
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// Name of the cluster; peers of one name that can reach each other are one cluster.
+    #[arg(long, value_name = "NAME", global = true)]
+    cluster: Option<String>,
+    /// Name of this peer for people.
+    #[arg(long, value_name = "NAME", global = true)]
+    name: Option<String>,
+    /// What fails together with this peer; copies go to distinct zones.
+    #[arg(long, value_name = "NAME", global = true)]
+    zone: Option<String>,
+    /// Bytes of blocks to hold, such as 500GB; 0 for a gateway.
+    #[arg(long, value_name = "BYTES", global = true)]
+    capacity: Option<String>,
+    /// Copies of every block, the same on all peers of a cluster.
+    #[arg(long, value_name = "N", global = true)]
+    replicas: Option<String>,
+    /// Address to listen on for peers.
+    #[arg(long, value_name = "MULTIADDR", global = true)]
+    listen: Vec<String>,
+    /// Address of a peer to find the others by.
+    #[arg(long, value_name = "MULTIADDR", global = true)]
+    bootstrap: Vec<String>,
+    /// Whether to find peers on the local network.
+    #[arg(long, value_name = "BOOL", global = true)]
+    mdns: Option<String>,
+    /// Address of the HTTP API.
+    #[arg(long, value_name = "ADDR", global = true)]
+    http: Option<String>,
+    /// What to log, such as info or info,node::net=debug.
+    #[arg(long, value_name = "FILTER", global = true)]
+    log: Option<String>,
+    /// How to log: text or json.
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<String>,
+}
+
+impl Flags {
+    fn layer(&self) -> Layer {
+        let one = [
+            ("data-dir", &self.data_dir),
+            ("cluster", &self.cluster),
+            ("name", &self.name),
+            ("zone", &self.zone),
+            ("capacity", &self.capacity),
+            ("replicas", &self.replicas),
+            ("mdns", &self.mdns),
+            ("http", &self.http),
+            ("log", &self.log),
+            ("log-format", &self.log_format),
+        ];
+        let many = [("listen", &self.listen), ("bootstrap", &self.bootstrap)];
+        let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
+        let one = one.into_iter().filter_map(|(key, text)| {
+            Some((key.to_owned(), (Value::String(text.clone()?), Source::Flag)))
+        });
+        let many = many
+            .into_iter()
+            .filter(|(_, texts)| !texts.is_empty())
+            .map(|(key, texts)| (key.to_owned(), (list(texts), Source::Flag)));
+        one.chain(many).collect()
+    }
+}
+
+impl Args {
+    /// Returns the settings of file, environment and flags together.
+    ///
+    /// # Errors
+    /// Every fault, one line each.
+    pub(super) fn settings(&self) -> Result<Settings, Vec<String>> {
+        let mut layers = Vec::new();
+        if let Some(path) = &self.config {
+            layers.push(config::file(path).map_err(|fault| vec![fault])?);
+        }
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name != "SHOAL_CONFIG");
+        layers.push(config::environment(variables));
+        layers.push(self.flags.layer());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let data_home = etcetera::choose_base_strategy()
+            .map(|dirs| dirs.data_dir().join("shoal"))
+            .map_err(|error| vec![format!("data-dir: there is no home directory ({error}); set it")])?;
+        Settings::read(layers, &host, data_home)
+    }
+}

@@ -1,0 +1,293 @@
+//! The settings themselves: one typed tree, its defaults and ranges.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use protocol::limits::{NAME_BYTES_MAX, REPLICAS_MAX};
+use protocol::topology::{ReplicaCount, Zone};
+use toml::Value;
+
+use super::layers::{Layer, Source};
+use super::value;
+
+/// One setting: its name and what is to be known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Name in the file and as a flag; in the environment `SHOAL_` and capitals.
+    pub name: &'static str,
+    /// What it is, with unit and default.
+    pub help: &'static str,
+}
+
+/// Every setting, in the order in which they are printed.
+pub const KEYS: [Key; 12] = [
+    Key { name: "data-dir", help: "Where everything of this peer lies. Default: shoal in the user's data directory." },
+    Key { name: "cluster", help: "Name of the cluster. Peers with one name that can reach each other are one cluster. Default: a name made at the first start." },
+    Key { name: "name", help: "Name of this peer for people. Default: the host's name." },
+    Key { name: "zone", help: "What fails together with this peer: a room, a site. Copies go to distinct zones while they last. Default: none." },
+    Key { name: "capacity", help: "Bytes of blocks this peer offers to hold, such as 500GB. 0: a gateway that holds none. Default: 90 % of the device." },
+    Key { name: "replicas", help: "Copies of every block, 1 to 8; the same on all peers of a cluster. Default: 3." },
+    Key { name: "listen", help: "Multiaddresses to listen on for peers. Default: port 4779, TCP and QUIC, on all addresses." },
+    Key { name: "bootstrap", help: "Multiaddresses of peers to find the others by. Needed once; then addresses are remembered." },
+    Key { name: "mdns", help: "Whether to find peers on the local network by multicast. Default: true, and false when listening on loopback only." },
+    Key { name: "http", help: "Address of the HTTP API. Default: 127.0.0.1:4780." },
+    Key { name: "log", help: "What to log: error, warn, info, debug, trace, or filters such as info,node::net=debug. Default: info." },
+    Key { name: "log-format", help: "How to log: text or json. Default: text." },
+];
+
+/// What the daemon runs by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// See `data-dir` in [`KEYS`]; so for all.
+    pub data_dir: PathBuf,
+    /// `cluster`; `None`: made, or found in the data directory.
+    pub cluster: Option<String>,
+    /// `name`
+    pub name: String,
+    /// `zone`
+    pub zone: Zone,
+    /// `capacity`, in bytes; `None`: 90 % of the device.
+    pub capacity_bytes: Option<u64>,
+    /// `replicas`
+    pub replicas: ReplicaCount,
+    /// `listen`
+    pub listen: Vec<String>,
+    /// `bootstrap`
+    pub bootstrap: Vec<String>,
+    /// `mdns`
+    pub mdns: bool,
+    /// `http`
+    pub http: SocketAddr,
+    /// `log`
+    pub log: String,
+    /// `log-format`: whether it is JSON.
+    pub log_json: bool,
+}
+
+/// Reads one setting after the other and keeps what is wrong with each.
+struct Reader {
+    layer: Layer,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    fn take<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
+        let (value, source) = self.layer.remove(name)?;
+        match read(&value) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.faults.push(format!("{}: {why}", place(name, &source)));
+                None
+            }
+        }
+    }
+}
+
+fn place(name: &str, source: &Source) -> String {
+    match source {
+        Source::File => format!("{name} in the configuration file"),
+        Source::Environment(variable) => variable.clone(),
+        Source::Flag => format!("--{name}"),
+    }
+}
+
+impl Settings {
+    /// Returns the settings of merged layers, later ones over earlier ones.
+    ///
+    /// # Errors
+    /// Every fault: unknown keys, wrong types, impossible values, each with its name and place.
+    pub fn read(layers: Vec<Layer>, host: &str, data_home: PathBuf) -> Result<Self, Vec<String>> {
+        let layer = layers.into_iter().fold(Layer::new(), |mut merged, layer| {
+            merged.extend(layer);
+            merged
+        });
+        let mut reader = Reader { layer, faults: Vec::new() };
+        let listen = reader.take("listen", addresses).unwrap_or_else(|| {
+            ["/ip4/0.0.0.0/tcp/4779", "/ip4/0.0.0.0/udp/4779/quic-v1", "/ip6/::/tcp/4779", "/ip6/::/udp/4779/quic-v1"]
+                .map(ToOwned::to_owned)
+                .to_vec()
+        });
+        let loopback_only = listen
+            .iter()
+            .all(|address| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/"));
+        let default_http = SocketAddr::from(([127, 0, 0, 1], 4780));
+        let settings = Self {
+            data_dir: reader
+                .take("data-dir", |value| value::text(value).map(PathBuf::from))
+                .unwrap_or(data_home),
+            cluster: reader.take("cluster", |value| name(value, "cluster")),
+            name: reader
+                .take("name", |value| name(value, "peer"))
+                .unwrap_or_else(|| host.chars().filter(|c| is_name_char(*c)).take(NAME_BYTES_MAX).collect()),
+            zone: reader.take("zone", zone).unwrap_or_default(),
+            capacity_bytes: reader.take("capacity", value::bytes),
+            replicas: reader.take("replicas", replicas).unwrap_or(THREE),
+            bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
+            mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
+            http: reader.take("http", socket_address).unwrap_or(default_http),
+            log: reader.take("log", log_filter).unwrap_or_else(|| "info".to_owned()),
+            log_json: reader.take("log-format", log_format).unwrap_or(false),
+            listen,
+        };
+        for (name, (_, source)) in &reader.layer {
+            let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+            reader.faults.push(format!(
+                "{}: there is no such setting (there are {})",
+                place(name, source),
+                known.join(", ")
+            ));
+        }
+        if reader.faults.is_empty() { Ok(settings) } else { Err(reader.faults) }
+    }
+}
+
+const THREE: ReplicaCount = match ReplicaCount::new(3) {
+    Some(count) => count,
+    None => unreachable!(),
+};
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+fn name(value: &Value, what: &str) -> Result<String, String> {
+    let name = value::text(value)?;
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_name_char) {
+        return Err(format!(
+            "{name:?} is no name of a {what} (1 to {NAME_BYTES_MAX} letters, digits, '.', '_' or '-')"
+        ));
+    }
+    Ok(name)
+}
+
+fn zone(value: &Value) -> Result<Zone, String> {
+    let name = value::text(value)?;
+    Zone::new(&name).ok_or_else(|| {
+        format!("{name:?} is no name of a zone (at most {NAME_BYTES_MAX} letters, digits, '.', '_' or '-')")
+    })
+}
+
+fn replicas(value: &Value) -> Result<ReplicaCount, String> {
+    let count = value::number(value)?;
+    u8::try_from(count)
+        .ok()
+        .and_then(ReplicaCount::new)
+        .ok_or_else(|| format!("{count} is outside 1 to {REPLICAS_MAX}"))
+}
+
+fn addresses(value: &Value) -> Result<Vec<String>, String> {
+    let addresses = value::texts(value)?;
+    for address in &addresses {
+        crate::net::check_address(address)
+            .map_err(|why| format!("{address:?} is not a multiaddress ({why}); an example: /ip4/192.0.2.1/tcp/4779"))?;
+    }
+    Ok(addresses)
+}
+
+fn socket_address(value: &Value) -> Result<SocketAddr, String> {
+    let text = value::text(value)?;
+    text.parse().map_err(|_| format!("{text:?} is not an address and port, such as 127.0.0.1:4780"))
+}
+
+fn log_filter(value: &Value) -> Result<String, String> {
+    let text = value::text(value)?;
+    match text.parse::<tracing_subscriber::filter::Targets>() {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("{text:?} is not a log filter ({error})")),
+    }
+}
+
+fn log_format(value: &Value) -> Result<bool, String> {
+    match value::text(value)?.as_str() {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(format!("{other:?} is neither text nor json")),
+    }
+}
+
+/// Returns the settings as a commented configuration file that gives the same settings.
+#[must_use]
+pub fn describe(settings: &Settings) -> String {
+    let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+    let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect()).to_string();
+    let mut out = String::new();
+    for key in KEYS {
+        let value = match key.name {
+            "data-dir" => Some(quoted(&settings.data_dir.to_string_lossy())),
+            "cluster" => settings.cluster.as_deref().map(quoted),
+            "name" => Some(quoted(&settings.name)),
+            "zone" => Some(quoted(settings.zone.name())),
+            "capacity" => settings.capacity_bytes.map(|bytes| bytes.to_string()),
+            "replicas" => Some(settings.replicas.get().to_string()),
+            "listen" => Some(list(&settings.listen)),
+            "bootstrap" => Some(list(&settings.bootstrap)),
+            "mdns" => Some(settings.mdns.to_string()),
+            "http" => Some(quoted(&settings.http.to_string())),
+            "log" => Some(quoted(&settings.log)),
+            "log-format" => Some(quoted(if settings.log_json { "json" } else { "text" })),
+            _ => None,
+        };
+        out.push_str(&format!("# {}\n", key.help));
+        match value {
+            Some(value) => out.push_str(&format!("{} = {value}\n\n", key.name)),
+            None => out.push_str(&format!("# {} =\n\n", key.name)),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, describe};
+    use crate::config::layers::{Layer, Source, environment};
+    use std::path::PathBuf;
+    use toml::Value;
+
+    fn file(text: &str) -> Layer {
+        let table: toml::Table = text.parse().unwrap();
+        table.into_iter().map(|(key, value)| (key, (value, Source::File))).collect()
+    }
+
+    fn read(layers: Vec<Layer>) -> Result<Settings, Vec<String>> {
+        Settings::read(layers, "host!", PathBuf::from("data"))
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let env = environment(
+            [("SHOAL_CAPACITY", "2GB"), ("SHOAL_DATA_DIR", "x"), ("SHOAL_TOKEN", "t")]
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into_iter(),
+        );
+        let flags = Layer::from([("zone".to_owned(), (Value::String("b".into()), Source::Flag))]);
+        let settings =
+            read(vec![file("capacity = 1\nzone = 'a'\nreplicas = 2"), env, flags]).unwrap();
+        assert_eq!(settings.capacity_bytes, Some(2_000_000_000));
+        assert_eq!(settings.zone.name(), "b");
+        assert_eq!(settings.replicas.get(), 2);
+        assert_eq!(settings.data_dir, PathBuf::from("x"));
+        assert_eq!(settings.name, "host");
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once_by_name() {
+        let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
+        let faults = read(vec![
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'"),
+            env,
+        ])
+        .unwrap_err();
+        let all = faults.join("\n");
+        for name in ["capacitty", "replicas", "http", "listen", "zone", "SHOAL_NONSENSE"] {
+            assert!(all.contains(name), "{name} is not in:\n{all}");
+        }
+        assert_eq!(faults.len(), 6, "{all}");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        let settings = read(vec![file("cluster = 'c'\ncapacity = '5GB'\nmdns = false")]).unwrap();
+        let again = read(vec![file(&describe(&settings))]).unwrap();
+        assert_eq!(again, settings);
+    }
+}

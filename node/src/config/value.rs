@@ -1,0 +1,140 @@
+//! Values of settings: how each kind is read from a text or from TOML.
+//!
+//! Never: knows which setting it reads.
+
+use toml::Value;
+
+/// Units of byte counts, largest first.
+const UNITS: [(&str, u64); 11] = [
+    ("PiB", 1 << 50),
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("PB", 1_000_000_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// Returns a byte count: an integer, or a text such as `500GB` or `1.5 TiB`.
+pub(super) fn bytes(value: &Value) -> Result<u64, String> {
+    let wrong = || format!("{} is not a number of bytes (such as 1000000, 500GB or 2TiB)", shown(value));
+    match value {
+        Value::Integer(number) => u64::try_from(*number).map_err(|_| wrong()),
+        Value::String(text) => parse_bytes(text.trim()).ok_or_else(wrong),
+        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            Err(wrong())
+        }
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let (number, unit) =
+        UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim(), *unit)))?;
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(unit);
+    }
+    // At most three decimals, so that integers suffice.
+    let (whole, decimals) = number.split_once('.')?;
+    if decimals.is_empty() || decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
+    let whole: u64 = whole.parse().ok()?;
+    whole.checked_mul(unit)?.checked_add(unit / 1000 * thousandths)
+}
+
+/// Returns a byte count for people: three digits and a binary unit.
+#[must_use]
+pub fn format_bytes(bytes: u64) -> String {
+    let binary = &UNITS[..5];
+    match binary.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// Returns a text.
+pub(super) fn text(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => Err(format!("{} is not a text", shown(value))),
+    }
+}
+
+/// Returns a list of texts; a text alone is a list at commas.
+pub(super) fn texts(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Array(entries) => entries.iter().map(text).collect(),
+        Value::String(list) => Ok(list
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .map(ToOwned::to_owned)
+            .collect()),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => {
+            Err(format!("{} is not a list of texts", shown(value)))
+        }
+    }
+}
+
+/// Returns a whole number.
+pub(super) fn number(value: &Value) -> Result<u64, String> {
+    let wrong = || format!("{} is not a whole number", shown(value));
+    match value {
+        Value::Integer(number) => u64::try_from(*number).map_err(|_| wrong()),
+        Value::String(text) => text.trim().parse().map_err(|_| wrong()),
+        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            Err(wrong())
+        }
+    }
+}
+
+/// Returns true or false.
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+    let wrong = || format!("{} is neither true nor false", shown(value));
+    match value {
+        Value::Boolean(boolean) => Ok(*boolean),
+        Value::String(text) => text.trim().parse().map_err(|_| wrong()),
+        Value::Integer(_) | Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            Err(wrong())
+        }
+    }
+}
+
+/// Returns a value as it is quoted in a message: short, on one line.
+fn shown(value: &Value) -> String {
+    let line: String = value.to_string().chars().take(60).collect();
+    line.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, format_bytes};
+    use toml::Value;
+
+    #[test]
+    fn byte_counts_are_read_with_and_without_units() {
+        let read = |text: &str| bytes(&Value::String(text.to_owned())).ok();
+        assert_eq!(read("0"), Some(0));
+        assert_eq!(read("500GB"), Some(500_000_000_000));
+        assert_eq!(read("1.5 GiB"), Some(3 << 29));
+        assert_eq!(read("2TiB"), Some(2 << 40));
+        for wrong in ["", "GB", "-1", "1.2345GB", "1XB", "99999999999PiB", "1.GB"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(format_bytes(1536 << 20), "1.5 GiB");
+        assert_eq!(format_bytes(7), "7 B");
+    }
+}

@@ -1,0 +1,136 @@
+//! One life of the daemon, from a free data directory to a clean end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use node::api::http::{self, Api};
+use node::config::{Settings, format_bytes};
+use node::disk::RealDisk;
+use node::env::Disk;
+use node::env::real::RealEnv;
+use node::net::{NetSettings, RealNet};
+use node::store::StoreSettings;
+use node::{Node, NodeSettings, Planted};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::data_dir::{DataDir, cluster_id};
+
+/// Connections to other peers, of any cluster.
+const CONNECTIONS_MAX: u32 = 512;
+
+/// Memory of the process above which it makes and takes no new connection.
+const MEMORY_BYTES_MAX: usize = 1 << 30;
+
+/// How long a clean end may take before the process goes anyway. What is acknowledged is durable already.
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Serves until a signal, and stops cleanly.
+///
+/// # Errors
+/// Whatever keeps the daemon from starting, and a failed disk or a defect that ends it.
+pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let data_dir = DataDir::take(&settings.data_dir)?;
+    let cluster_name = data_dir.cluster(settings.cluster.as_deref())?;
+    let cluster = cluster_id(&cluster_name);
+    let key = data_dir.key()?;
+    let listener = TcpListener::bind(settings.http)
+        .await
+        .with_context(|| format!("cannot listen for HTTP on {}", settings.http))?;
+    let disk = RealDisk::open(data_dir.path())
+        .with_context(|| format!("cannot open the index in {}", data_dir.path().display()))?;
+    let capacity_bytes = match settings.capacity_bytes {
+        Some(bytes) => bytes,
+        None => disk.space().await.context("cannot measure the disk")?.total_bytes / 10 * 9,
+    };
+    let net = RealNet::start(&NetSettings {
+        key,
+        cluster,
+        listen: settings.listen.clone(),
+        bootstrap: settings.bootstrap.clone(),
+        mdns: settings.mdns,
+        connections_max: CONNECTIONS_MAX,
+        memory_bytes_max: MEMORY_BYTES_MAX,
+        agent_version: concat!("shoal/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+    .context("cannot listen for peers")?;
+
+    let failed = CancellationToken::new();
+    let runtime = tokio::runtime::Handle::current();
+    let env = RealEnv::new(runtime, net.clone(), disk.clone(), failed.clone());
+    let node = Node::start(
+        env,
+        NodeSettings {
+            cluster,
+            cluster_name: cluster_name.clone(),
+            name: settings.name.clone(),
+            zone: settings.zone.clone(),
+            replicas: settings.replicas,
+            store: StoreSettings::with_capacity(capacity_bytes),
+            planted: Planted::default(),
+        },
+    )
+    .await?;
+
+    let mut registry = Registry::with_prefix("shoal");
+    node.register_metrics(&mut registry);
+    net.metrics().register(&mut registry);
+    let api = Arc::new(Api { node: node.clone(), registry, stopping: AtomicBool::new(false) });
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, http::router(Arc::clone(&api)), stop.clone()));
+    info!(
+        cluster = %cluster_name,
+        peer = %node.peers().view().own(),
+        http = %settings.http,
+        capacity = %format_bytes(capacity_bytes),
+        used = %format_bytes(node.usage().used_bytes),
+        "daemon started"
+    );
+
+    let outcome = until_the_end(&node, &failed).await;
+    api.stopping.store(true, Ordering::Relaxed);
+    stop.cancel();
+    let clean = async {
+        if let Err(error) = server.await {
+            warn!(err = %error, "HTTP server ended badly");
+        }
+        node.stop().await;
+        net.stop().await;
+        disk.close().await;
+    };
+    if tokio::time::timeout(STOP_TIMEOUT, clean).await.is_err() {
+        warn!("the clean end took too long");
+    }
+    drop(data_dir);
+    info!("daemon stopped");
+    outcome
+}
+
+/// Returns at the first signal, or with the reason why this daemon cannot go on. After a signal, the next
+/// one ends the process at once.
+async fn until_the_end(node: &Node<RealEnv>, failed: &CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    tokio::select! {
+        biased; // a failure matters more than the wish to stop
+        reason = node.failed() => bail!("the disk failed: {reason}; nothing acknowledged was lost, but check the device before starting again"),
+        () = failed.cancelled() => bail!("a task panicked; its message is in the log"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping: requests under way may end; a second signal stops at once");
+    tokio::spawn(async move {
+        tokio::select! {
+            biased; // either will do
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(())
+}

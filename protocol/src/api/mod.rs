@@ -1,0 +1,132 @@
+//! Requests and answers of the HTTP API, as `node` writes and `cli` reads them.
+//!
+//! Fields may be added, never renamed or removed: clients of other versions read them.
+//! Never: HTTP itself.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Fault, Kind};
+
+/// An error, as a problem document (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI that names the kind of problem.
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    /// The kind, for people.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What failed, on what, why.
+    pub detail: String,
+    /// The kind, for programs: a name of [`Kind`].
+    pub kind: String,
+    /// When trying again may help.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<&Fault> for Problem {
+    fn from(fault: &Fault) -> Self {
+        let millis = |after: Duration| u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            type_uri: format!("urn:shoal:problem:{}", fault.kind.name()),
+            title: fault.kind.name().replace('_', " "),
+            status: fault.kind.http_status(),
+            detail: fault.detail.clone(),
+            kind: fault.kind.name().to_owned(),
+            retry_after_ms: fault.retry_after.map(millis),
+        }
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self {
+            // A kind of a later version is at least known to be a failure.
+            kind: Kind::from_name(&problem.kind).unwrap_or(Kind::Internal),
+            detail: problem.detail,
+            retry_after: problem.retry_after_ms.map(Duration::from_millis),
+        }
+    }
+}
+
+/// Content that was stored: answer to `POST content`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Its name.
+    pub cid: String,
+    /// Bytes of the content.
+    pub size: u64,
+    /// Bytes of all its blocks, each occurrence counted.
+    pub dag_bytes: u64,
+    /// Blocks, each occurrence counted.
+    pub blocks: u64,
+}
+
+/// What a deletion freed, over all peers that answered: answer to `DELETE content/{cid}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
+    /// Copies of blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The cluster as one peer sees it: answer to `GET cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The epoch of its topology.
+    pub epoch: u64,
+    /// The leader's peer id, while there is one.
+    pub leader: Option<String>,
+    /// Its peers, the asked one included, in order of their ids.
+    pub peers: Vec<Peer>,
+}
+
+/// One peer of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id.
+    pub peer_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its zone, or empty.
+    pub zone: String,
+    /// Bytes it offers to hold.
+    pub capacity: u64,
+    /// Bytes it holds.
+    pub used: u64,
+    /// `alive`, `suspect`, `dead` or `draining`.
+    pub state: String,
+    /// `voter` or `learner`, once the cluster agrees by Raft.
+    pub raft: Option<String>,
+    /// Multiaddresses, its id included.
+    pub addrs: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Problem;
+    use crate::error::{Fault, Kind};
+    use core::time::Duration;
+
+    #[test]
+    fn a_fault_survives_as_a_problem_document() {
+        for kind in Kind::ALL {
+            let fault = Fault {
+                kind,
+                detail: "what, on what, why".to_owned(),
+                retry_after: Some(Duration::from_millis(1500)),
+            };
+            let json = serde_json::to_string(&Problem::from(&fault)).unwrap();
+            let problem: Problem = serde_json::from_str(&json).unwrap();
+            assert_eq!(Fault::from(problem), fault);
+        }
+    }
+}
