@@ -1,0 +1,13 @@
+//! Local clusters of real daemons: started, broken, mended and taken down by name.
+//!
+//! Owns a folder: `testnet.json`, and for each node its data and its log. Signals only processes whose command
+//! line names that folder. Never: knows what daemons do, beyond their being ready.
+
+mod daemon;
+mod net;
+mod ports;
+mod state;
+
+pub use daemon::log_tail;
+pub use net::{Testnet, UpOptions};
+pub use state::{ClusterState, NodeState, State};

@@ -1,0 +1,411 @@
+//! A whole local network, and what can be done to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use protocol::api::Cluster;
+use rustix::process::Signal;
+
+use super::daemon;
+use super::ports::Ports;
+use super::state::{ClusterState, NodeState, State};
+
+/// How many nodes of one network there may be: as many as one machine can run.
+const NODES_MAX: usize = 200;
+
+/// What a new network looks like.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// Nodes of each cluster; the last number holds for the clusters after it.
+    pub nodes: Vec<usize>,
+    /// Clusters.
+    pub clusters: usize,
+    /// Zones that the nodes of a cluster are spread over; 1 means none.
+    pub zones: u16,
+    /// Copies of every block.
+    pub replicas: u8,
+    /// First port; free ones when absent.
+    pub base_port: Option<u16>,
+    /// More flags for every daemon.
+    pub flags: Vec<String>,
+    /// Whether each node is told the address of the one before it instead of the first one's.
+    pub chain: bool,
+}
+
+impl Default for UpOptions {
+    fn default() -> Self {
+        Self {
+            nodes: vec![5],
+            clusters: 1,
+            zones: 1,
+            replicas: 3,
+            base_port: None,
+            flags: Vec::new(),
+            chain: false,
+        }
+    }
+}
+
+/// A network of real daemons in a folder.
+#[derive(Debug)]
+pub struct Testnet {
+    dir: PathBuf,
+    state: State,
+    client: reqwest::Client,
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()
+        .context("cannot make an HTTP client")
+}
+
+impl Testnet {
+    /// Starts a network in a folder that has none, and returns when every node is ready and knows all others
+    /// of its cluster. Ends what it started when that fails.
+    ///
+    /// # Errors
+    /// The folder holds a network, a port is taken, or a daemon dies: with the end of its log.
+    pub async fn up(dir: &Path, options: &UpOptions) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let dir = dir.canonicalize()?;
+        if State::load(&dir).is_ok() {
+            bail!("there is a network in {} already (end it with down)", dir.display());
+        }
+        let mut net = Self { dir, state: State { clusters: Vec::new() }, client: client()? };
+        match net.start_all(options).await {
+            Ok(()) => Ok(net),
+            Err(fault) => {
+                // What failed is told; what is left over is cleared as far as possible.
+                drop(net.stop_all());
+                drop(State::remove(&net.dir));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Returns the network in a folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn load(dir: &Path) -> anyhow::Result<Self> {
+        let state = State::load(dir)?;
+        Ok(Self { dir: dir.canonicalize()?, state, client: client()? })
+    }
+
+    /// Returns what the network consists of.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    async fn start_all(&mut self, options: &UpOptions) -> anyhow::Result<()> {
+        let mut ports = Ports::new(options.base_port);
+        let mut overlay: Option<String> = None;
+        for (number, name) in ('a'..='z').take(options.clusters).enumerate() {
+            let count = options.nodes.get(number).or(options.nodes.last()).copied().unwrap_or(1);
+            if count == 0 || count > NODES_MAX {
+                bail!("a cluster has 1 to {NODES_MAX} nodes, not {count}");
+            }
+            let mut cluster = ClusterState {
+                name: name.to_string(),
+                id: String::new(),
+                admin_token: None,
+                access_key: None,
+                secret_key: None,
+                replicas: options.replicas,
+                zones: options.zones,
+                nodes: Vec::new(),
+            };
+            let mut known = overlay.clone();
+            for index in 0..count {
+                let node = self.plan(&cluster, index, known.as_deref(), &mut ports, &options.flags)?;
+                if index == 0 || options.chain {
+                    known = node.addrs.first().cloned();
+                }
+                cluster.nodes.push(node);
+            }
+            overlay = overlay.or_else(|| cluster.nodes.first()?.addrs.first().cloned());
+            self.state.clusters.push(cluster);
+        }
+        drop(ports);
+        let names: Vec<String> = self.nodes().map(|node| node.name.clone()).collect();
+        for name in &names {
+            self.launch(name)?;
+        }
+        self.state.save(&self.dir)?;
+        for name in &names {
+            self.learn(name).await?;
+        }
+        self.state.save(&self.dir)?;
+        self.wait_until_complete().await
+    }
+
+    /// Returns a node that is not started yet.
+    fn plan(
+        &self,
+        cluster: &ClusterState,
+        index: usize,
+        bootstrap: Option<&str>,
+        ports: &mut Ports,
+        flags: &[String],
+    ) -> anyhow::Result<NodeState> {
+        let name = format!("{}{index}", cluster.name);
+        let (http, peer) = (ports.take()?, ports.take()?);
+        let zone = match cluster.zones {
+            0 | 1 => String::new(),
+            zones => format!("z{}", index % usize::from(zones)),
+        };
+        let data_dir = self.dir.join(&name);
+        let listen = [
+            format!("/ip4/127.0.0.1/tcp/{peer}"),
+            format!("/ip4/127.0.0.1/udp/{peer}/quic-v1"),
+        ];
+        let mut all = vec![
+            "--data-dir".to_owned(),
+            data_dir.to_string_lossy().into_owned(),
+            "--cluster".to_owned(),
+            cluster.name.clone(),
+            "--name".to_owned(),
+            name.clone(),
+            "--http".to_owned(),
+            format!("127.0.0.1:{http}"),
+            "--replicas".to_owned(),
+            cluster.replicas.to_string(),
+            "--mdns".to_owned(),
+            "false".to_owned(),
+        ];
+        if !zone.is_empty() {
+            all.extend(["--zone".to_owned(), zone.clone()]);
+        }
+        for address in &listen {
+            all.extend(["--listen".to_owned(), address.clone()]);
+        }
+        for address in bootstrap {
+            all.extend(["--bootstrap".to_owned(), address.to_owned()]);
+        }
+        all.extend(flags.iter().cloned());
+        let [tcp, _] = listen;
+        Ok(NodeState {
+            log: self.dir.join(format!("{name}.log")),
+            name,
+            pid: 0,
+            peer_id: String::new(),
+            http: format!("http://127.0.0.1:{http}"),
+            s3: None,
+            addrs: vec![tcp],
+            data_dir,
+            zone,
+            flags: all,
+        })
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &NodeState> {
+        self.state.clusters.iter().flat_map(|cluster| &cluster.nodes)
+    }
+
+    fn launch(&mut self, name: &str) -> anyhow::Result<()> {
+        let pid = daemon::start(self.state.node(name)?)?;
+        if let Some(node) = self.state.node_mut(name) {
+            node.pid = pid;
+        }
+        Ok(())
+    }
+
+    /// Waits until a node is ready and takes note of who it is.
+    async fn learn(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node(name)?;
+        daemon::wait_until_ready(&self.client, node).await?;
+        let cluster = self.cluster_at(node).await?;
+        let own = cluster
+            .peers
+            .iter()
+            .find(|peer| peer.name == name)
+            .with_context(|| format!("node {name} does not know itself"))?;
+        let (peer_id, id) = (own.peer_id.clone(), cluster.id.clone());
+        if let Some(node) = self.state.node_mut(name) {
+            let address = node.addrs.first().cloned().unwrap_or_default();
+            let bare = address.split("/p2p/").next().unwrap_or_default();
+            node.addrs = vec![format!("{bare}/p2p/{peer_id}")];
+            node.peer_id = peer_id;
+        }
+        let owner = self.state.clusters.iter_mut().find(|c| c.nodes.iter().any(|n| n.name == name));
+        if let Some(owner) = owner {
+            owner.id = id;
+        }
+        Ok(())
+    }
+
+    /// Returns the cluster as a node sees it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn cluster_at(&self, node: &NodeState) -> anyhow::Result<Cluster> {
+        let url = format!("{}/api/v1/cluster", node.http);
+        let answer = self.client.get(&url).send().await?.error_for_status()?;
+        let text = answer.text().await?;
+        serde_json::from_str(&text).with_context(|| format!("node {} gave no cluster", node.name))
+    }
+
+    /// Returns when every running node knows every running node of its cluster as alive.
+    ///
+    /// # Errors
+    /// That takes too long, or a node dies meanwhile.
+    pub async fn wait_until_complete(&self) -> anyhow::Result<()> {
+        for cluster in &self.state.clusters {
+            let running: Vec<&NodeState> =
+                cluster.nodes.iter().filter(|node| daemon::is_running(node)).collect();
+            for node in &running {
+                daemon::wait_until(node, "find all others", || async {
+                    self.cluster_at(node).await.is_ok_and(|seen| {
+                        running.iter().all(|other| {
+                            seen.peers
+                                .iter()
+                                .any(|peer| peer.peer_id == other.peer_id && peer.state == "alive")
+                        })
+                    })
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a node (SIGKILL) and returns when it is gone.
+    ///
+    /// # Errors
+    /// There is no such node, or it does not run.
+    pub fn kill(&self, name: &str) -> anyhow::Result<()> {
+        daemon::kill(self.state.node(name)?)
+    }
+
+    /// Pauses a node (SIGSTOP).
+    ///
+    /// # Errors
+    /// As [`Self::kill`].
+    pub fn pause(&self, name: &str) -> anyhow::Result<()> {
+        daemon::signal(self.state.node(name)?, Signal::STOP)
+    }
+
+    /// Lets a paused node go on (SIGCONT).
+    ///
+    /// # Errors
+    /// As [`Self::kill`].
+    pub fn resume(&self, name: &str) -> anyhow::Result<()> {
+        daemon::signal(self.state.node(name)?, Signal::CONT)
+    }
+
+    /// Starts a node again, after a clean end if it runs, and returns when it is ready and known.
+    ///
+    /// # Errors
+    /// It dies or takes too long: with the end of its log.
+    pub async fn restart(&mut self, name: &str) -> anyhow::Result<()> {
+        daemon::stop(self.state.node(name)?)?;
+        self.launch(name)?;
+        self.state.save(&self.dir)?;
+        self.learn(name).await?;
+        self.state.save(&self.dir)?;
+        self.wait_until_complete().await
+    }
+
+    /// Starts several nodes again at the same time.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub async fn restart_all(&mut self, names: &[&str]) -> anyhow::Result<()> {
+        for name in names {
+            daemon::stop(self.state.node(name)?)?;
+            self.launch(name)?;
+        }
+        self.state.save(&self.dir)?;
+        for name in names {
+            self.learn(name).await?;
+        }
+        self.wait_until_complete().await
+    }
+
+    /// Kills a node, if it runs, and destroys its data. Started again, it is a new peer.
+    ///
+    /// # Errors
+    /// There is no such node, or its data cannot be removed.
+    pub fn wipe(&self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node(name)?;
+        if daemon::is_running(node) {
+            daemon::kill(node)?;
+        }
+        match std::fs::remove_dir_all(&node.data_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", node.data_dir.display()))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds one node to a cluster (the first, unless named) and returns its name when it is ready and known.
+    ///
+    /// # Errors
+    /// There is no such cluster, nobody of it runs, or the node does not start.
+    pub async fn add(&mut self, cluster: Option<&str>, flags: &[String]) -> anyhow::Result<String> {
+        let position = match cluster {
+            Some(name) => self.state.clusters.iter().position(|cluster| cluster.name == name),
+            None => (!self.state.clusters.is_empty()).then_some(0),
+        };
+        let position = position.context("there is no such cluster")?;
+        let found = self.state.clusters.get(position).context("there is no such cluster")?;
+        let running = found.nodes.iter().find(|node| daemon::is_running(node));
+        let known = running.and_then(|node| node.addrs.first()).context("no node of it runs")?;
+        let mut ports = Ports::new(None);
+        let node = self.plan(found, found.nodes.len(), Some(known), &mut ports, flags)?;
+        drop(ports);
+        let name = node.name.clone();
+        if let Some(cluster) = self.state.clusters.get_mut(position) {
+            cluster.nodes.push(node);
+        }
+        self.launch(&name)?;
+        self.state.save(&self.dir)?;
+        self.learn(&name).await?;
+        self.state.save(&self.dir)?;
+        self.wait_until_complete().await?;
+        Ok(name)
+    }
+
+    /// Says whether a node's process runs.
+    #[must_use]
+    pub fn is_running(&self, node: &NodeState) -> bool {
+        daemon::is_running(node)
+    }
+
+    /// Ends every daemon and removes everything that `up` made.
+    ///
+    /// # Errors
+    /// A process does not end, or a file cannot be removed.
+    pub fn down(self) -> anyhow::Result<()> {
+        self.stop_all()?;
+        for node in self.nodes() {
+            for outcome in [std::fs::remove_dir_all(&node.data_dir), std::fs::remove_file(&node.log)] {
+                if let Err(error) = outcome
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    return Err(error).context("cannot remove what is left of the network");
+                }
+            }
+        }
+        State::remove(&self.dir)?;
+        // The folder was there before, perhaps with other things in it.
+        drop(std::fs::remove_dir(&self.dir));
+        Ok(())
+    }
+
+    fn stop_all(&self) -> anyhow::Result<()> {
+        // All at once first: each takes its time to end.
+        for node in self.nodes().filter(|node| daemon::is_running(node)) {
+            daemon::signal(node, Signal::CONT)?;
+            daemon::signal(node, Signal::TERM)?;
+        }
+        self.nodes().try_for_each(daemon::stop)
+    }
+}
