@@ -1,0 +1,178 @@
+//! The handle to the network: the real implementation of the seam's [`Net`].
+//!
+//! Owns: the runtime the swarm and its connections run on, which ends with the last handle.
+//! Never: touches the swarm; that is its task's.
+
+#![expect(clippy::disallowed_methods, reason = "a driver waits by the real clock")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::PeerId;
+use protocol::limits::INBOX_FRAMES_MAX;
+use protocol::wire::{Class, Frame};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::identity::peer_id_of;
+use super::links::{Links, PerClass};
+use super::metrics::NetMetrics;
+use super::settings::{NetSettings, StartError};
+use super::swarm::{Command, Parts, SwarmTask};
+use crate::env::{Inbound, Net, NetError, NetEvent};
+
+/// Threads for the swarm and its connections: encryption of one busy stream takes one, so that another
+/// remains for heartbeats.
+const THREADS: usize = 2;
+
+/// How long a frame waits for a connection before its peer is called unreachable.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Orders to the swarm's task that wait: one per frame that needs a connection first.
+const COMMANDS_MAX: usize = 1024;
+
+/// Events that wait to be taken. The task keeps as many again, and then takes no more from the swarm.
+const EVENTS_MAX: usize = 1024;
+
+/// The real network. Clones are handles to the same one; it ends with the last.
+#[derive(Clone, Debug)]
+pub struct RealNet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    local: PeerId,
+    links: Arc<Links>,
+    metrics: NetMetrics,
+    commands: mpsc::Sender<Command>,
+    inboxes: Mutex<PerClass<Option<mpsc::Receiver<Inbound>>>>,
+    events: Mutex<Option<mpsc::Receiver<NetEvent>>>,
+    stop: CancellationToken,
+    runtime: Option<Runtime>,
+}
+
+impl RealNet {
+    /// Starts the network: binds the addresses, and begins to look for the cluster.
+    ///
+    /// Whoever starts it takes the events: when more than some thousand wait, no new connection is handled.
+    ///
+    /// # Errors
+    /// Any [`StartError`].
+    pub fn start(settings: &NetSettings) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("shoal-net")
+            .enable_all()
+            .build()
+            .map_err(|source| StartError::Setup { source: source.into() })?;
+        let links = Arc::new(Links::default());
+        let metrics = NetMetrics::default();
+        let stop = CancellationToken::new();
+        let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let (inboxes_in, inboxes) = PerClass::from_fn(|_| mpsc::channel(INBOX_FRAMES_MAX)).unzip();
+        let parts = Parts {
+            links: Arc::clone(&links),
+            metrics: metrics.clone(),
+            inboxes: inboxes_in,
+            events: events_in,
+            commands: commands_out,
+            stop: stop.clone(),
+        };
+        {
+            // The transports register with the runtime that is entered when they are made.
+            let _entered = runtime.enter();
+            let task = SwarmTask::new(settings, parts)?;
+            runtime.spawn(task.run());
+        }
+        Ok(Self(Arc::new(Inner {
+            local: peer_id_of(&settings.key),
+            links,
+            metrics,
+            commands,
+            inboxes: Mutex::new(inboxes.map(|_, inbox| Some(inbox))),
+            events: Mutex::new(Some(events)),
+            stop,
+            runtime: Some(runtime),
+        })))
+    }
+
+    /// Returns the network's counters.
+    #[must_use]
+    pub fn metrics(&self) -> &NetMetrics {
+        &self.0.metrics
+    }
+
+    /// Closes every connection and stops listening. Frames in outboxes are lost. Cancel-safe.
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.commands.closed().await;
+    }
+
+    /// Returns when a peer is connected, or known not to be reachable.
+    async fn connect(&self, peer: PeerId) -> Result<(), NetError> {
+        let (done, is_connected) = oneshot::channel();
+        let command = Command::Connect { peer, done };
+        let asked = async {
+            self.0.commands.send(command).await.map_err(|_| NetError::Stopped)?;
+            match is_connected.await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(NetError::Unreachable { peer }),
+                Err(_) => Err(NetError::Stopped),
+            }
+        };
+        timeout(CONNECT_PATIENCE, asked).await.unwrap_or(Err(NetError::Unreachable { peer }))
+    }
+}
+
+impl Net for RealNet {
+    fn local_peer(&self) -> PeerId {
+        self.0.local
+    }
+
+    async fn send(&self, to: PeerId, class: Class, frame: Frame) -> Result<(), NetError> {
+        if to == self.0.local {
+            return Err(NetError::Unreachable { peer: to });
+        }
+        // A second try, because the connection may end between being made and being used.
+        for _ in 0..2 {
+            if let Some(outbox) = self.0.links.outbox(to, class)
+                && outbox.send(frame.clone()).await.is_ok()
+            {
+                return Ok(());
+            }
+            self.connect(to).await?;
+        }
+        match self.0.links.outbox(to, class) {
+            Some(outbox) => {
+                outbox.send(frame).await.map_err(|_| NetError::Unreachable { peer: to })
+            }
+            None => Err(NetError::Unreachable { peer: to }),
+        }
+    }
+
+    fn dial(&self, peer: PeerId, addresses: Vec<String>) {
+        if self.0.commands.try_send(Command::Dial { peer, addresses }).is_err() {
+            self.0.metrics.command_refused();
+        }
+    }
+
+    fn take_inbox(&self, class: Class) -> Option<mpsc::Receiver<Inbound>> {
+        self.0.inboxes.lock().unwrap_or_else(PoisonError::into_inner).get_mut(class).take()
+    }
+
+    fn take_events(&self) -> Option<mpsc::Receiver<NetEvent>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            // The last handle may be dropped inside another runtime, where waiting is forbidden.
+            runtime.shutdown_background();
+        }
+    }
+}

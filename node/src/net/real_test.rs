@@ -1,0 +1,220 @@
+//! Peers on loopback, with real sockets. Waits for events, never for time.
+
+use protocol::limits::{INBOX_FRAMES_MAX, OUTBOX_FRAMES_MAX};
+use protocol::wire::Class;
+
+use super::identity::{SecretKey, generate, peer_id_of};
+use super::test_peer::{Plan, QUIC, TestPeer, frame, soon};
+use super::{NetSettings, RealNet, StartError};
+use crate::env::{Net, NetError, NetEvent};
+
+async fn two_peers_exchange_frames(listen: &'static str) {
+    let mut a = TestPeer::start(Plan { listen, ..Plan::default() }).await;
+    let mut b = TestPeer::start(Plan { listen, ..Plan::default() }).await;
+    a.meet(&mut b).await;
+    for class in Class::ALL {
+        for (n, bytes) in [0, 1, 20_000, 2 << 20].into_iter().enumerate() {
+            a.send(b.id, class, frame(&format!("to b {n}"), bytes)).await;
+            b.send(a.id, class, frame(&format!("to a {n}"), bytes)).await;
+            let (at_a, at_b) = (a.receive(class).await, b.receive(class).await);
+            assert_eq!((at_a.from, at_b.from), (b.id, a.id));
+            assert_eq!(at_a.frame, frame(&format!("to a {n}"), bytes));
+            assert_eq!(at_b.frame, frame(&format!("to b {n}"), bytes));
+        }
+        assert_eq!(a.net.metrics().frames_sent(class), 4);
+        assert_eq!(a.net.metrics().frames_received(class), 4);
+    }
+}
+
+#[tokio::test]
+async fn two_peers_exchange_frames_of_every_class_over_tcp() {
+    two_peers_exchange_frames(super::test_peer::TCP).await;
+}
+
+#[tokio::test]
+async fn two_peers_exchange_frames_of_every_class_over_quic() {
+    two_peers_exchange_frames(QUIC).await;
+}
+
+#[tokio::test]
+async fn a_frame_to_a_peer_whose_address_is_known_connects_first() {
+    // Given a peer that was connected once, restarted, and is not connected now.
+    let mut a = TestPeer::start(Plan::default()).await;
+    let (key, mut b) = (generate(), None);
+    for n in 0..2 {
+        let mut restarted = TestPeer::start(Plan { key: key.clone(), ..Plan::default() }).await;
+        a.meet(&mut restarted).await;
+        if n == 0 {
+            restarted.net.stop().await;
+            a.expect(NetEvent::Disconnected(restarted.id)).await;
+        }
+        b = Some(restarted);
+    }
+    let mut b = b.unwrap();
+    // When a third peer, told of its address by nobody but the first, sends it a frame.
+    let mut c = TestPeer::start(Plan::default()).await;
+    c.net.dial(a.id, vec![a.address.clone()]);
+    c.expect(NetEvent::Connected(a.id)).await;
+    c.event(|e| matches!(e, NetEvent::Connected(peer) if *peer == b.id)).await;
+    c.send(b.id, Class::Control, frame("hello", 0)).await;
+    // Then it arrives.
+    assert_eq!(b.receive(Class::Control).await.from, c.id);
+}
+
+#[tokio::test]
+async fn a_chain_of_peers_that_know_one_other_each_becomes_a_mesh() {
+    let mut peers: Vec<TestPeer> = Vec::new();
+    for _ in 0..5 {
+        let bootstrap = peers.last().map(|last| last.address.clone()).into_iter().collect();
+        peers.push(TestPeer::start(Plan { bootstrap, ..Plan::default() }).await);
+    }
+    let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+    for peer in &mut peers {
+        for id in &ids {
+            if *id != peer.id {
+                peer.expect(NetEvent::Connected(*id)).await;
+                let NetEvent::Discovered { addresses, .. } = peer
+                    .event(|e| matches!(e, NetEvent::Discovered { peer, .. } if peer == id))
+                    .await
+                else {
+                    unreachable!()
+                };
+                assert!(!addresses.is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_service_holds_back_its_class_and_no_other() {
+    // Given a peer that takes nothing from its bulk inbox.
+    let mut a = TestPeer::start(Plan::default()).await;
+    let mut b = TestPeer::start(Plan::default()).await;
+    a.meet(&mut b).await;
+    // When the other sends until its outbox is full, which needs more than the streams and sockets between
+    // them hold.
+    let sender = {
+        let (net, to) = (a.net.clone(), b.id);
+        async move {
+            for n in 0..400 {
+                net.send(to, Class::Bulk, frame(&n.to_string(), 1 << 20)).await.unwrap();
+            }
+        }
+    };
+    let mut sender = Box::pin(sender);
+    // Then frames of the control class pass meanwhile.
+    for n in 0..100 {
+        tokio::select! {
+            () = &mut sender => panic!("400 MiB were taken by nobody"),
+            () = a.send(b.id, Class::Control, frame(&format!("urgent {n}"), 10)) => {}
+        }
+        tokio::select! {
+            () = &mut sender => panic!("400 MiB were taken by nobody"),
+            got = b.receive(Class::Control) => assert_eq!(got.frame.head, format!("urgent {n}")),
+        }
+    }
+    // And no more than the inbox holds was read, and a window more written.
+    assert!(b.waiting(Class::Bulk) <= INBOX_FRAMES_MAX);
+    assert!(b.net.metrics().frames_received(Class::Bulk) <= INBOX_FRAMES_MAX as u64 + 1);
+    // When the service takes frames again, then every one arrives in order.
+    let receiver = async {
+        for n in 0..400 {
+            assert_eq!(b.receive(Class::Bulk).await.frame.head, n.to_string());
+        }
+    };
+    soon("the rest", futures::future::join(sender, receiver)).await;
+    assert!(a.net.metrics().frames_sent(Class::Bulk) >= (400 - OUTBOX_FRAMES_MAX) as u64);
+}
+
+#[tokio::test]
+async fn a_restarted_peer_is_found_at_its_new_address() {
+    let mut a = TestPeer::start(Plan::default()).await;
+    let key = generate();
+    let mut b = TestPeer::start(Plan { key: key.clone(), ..Plan::default() }).await;
+    a.meet(&mut b).await;
+    b.net.stop().await;
+    a.expect(NetEvent::Disconnected(b.id)).await;
+    drop(b);
+
+    let mut b = TestPeer::start(Plan { key, ..Plan::default() }).await;
+    a.meet(&mut b).await;
+    a.send(b.id, Class::Control, frame("again", 0)).await;
+    assert_eq!(b.receive(Class::Control).await.frame, frame("again", 0));
+}
+
+#[tokio::test]
+async fn frames_flow_after_both_dialled_at_once() {
+    let mut a = TestPeer::start(Plan::default()).await;
+    let mut b = TestPeer::start(Plan::default()).await;
+    a.net.dial(b.id, vec![b.address.clone()]);
+    b.net.dial(a.id, vec![a.address.clone()]);
+    a.expect(NetEvent::Connected(b.id)).await;
+    b.expect(NetEvent::Connected(a.id)).await;
+    for class in Class::ALL {
+        a.send(b.id, class, frame("there", 100_000)).await;
+        assert_eq!(b.receive(class).await.frame.head, "there");
+        b.send(a.id, class, frame("back", 100_000)).await;
+        assert_eq!(a.receive(class).await.frame.head, "back");
+    }
+    assert!(!a.other_events().contains(&NetEvent::Disconnected(b.id)));
+}
+
+#[tokio::test]
+async fn peers_of_different_clusters_exchange_nothing() {
+    let mut ours = TestPeer::start(Plan::default()).await;
+    let mut theirs = TestPeer::start(Plan {
+        cluster: 2,
+        bootstrap: vec![ours.address.clone()],
+        ..Plan::default()
+    })
+    .await;
+    ours.net.dial(theirs.id, vec![theirs.address.clone()]);
+    ours.expect(NetEvent::Unreachable(theirs.id)).await;
+    for class in Class::ALL {
+        let sent = soon("send", ours.net.send(theirs.id, class, frame("secret", 9))).await;
+        assert_eq!(sent, Err(NetError::Unreachable { peer: theirs.id }));
+        let sent = soon("send", theirs.net.send(ours.id, class, frame("secret", 9))).await;
+        assert_eq!(sent, Err(NetError::Unreachable { peer: ours.id }));
+        assert_eq!((ours.waiting(class), theirs.waiting(class)), (0, 0));
+    }
+    let is_about_them =
+        |e: &NetEvent| matches!(e, NetEvent::Connected(_) | NetEvent::Discovered { .. });
+    assert!(!ours.other_events().iter().any(is_about_them));
+    assert!(!theirs.other_events().iter().any(is_about_them));
+}
+
+#[tokio::test]
+async fn a_peer_nobody_knows_and_oneself_are_unreachable() {
+    let mut a = TestPeer::start(Plan::default()).await;
+    let nobody = peer_id_of(&SecretKey::from_bytes([9; 32]));
+    for peer in [nobody, a.id] {
+        let sent = soon("send", a.net.send(peer, Class::Control, frame("hello", 0))).await;
+        assert_eq!(sent, Err(NetError::Unreachable { peer }));
+    }
+    a.expect(NetEvent::Unreachable(nobody)).await;
+    a.net.dial(nobody, vec!["/ip4/127.0.0.1/tcp/1".to_owned(), "no address".to_owned()]);
+    a.expect(NetEvent::Unreachable(nobody)).await;
+    a.net.stop().await;
+    let sent = soon("send", a.net.send(nobody, Class::Control, frame("hello", 0))).await;
+    assert_eq!(sent, Err(NetError::Stopped));
+}
+
+#[tokio::test]
+async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
+    let a = TestPeer::start(Plan::default()).await;
+    let settings = |listen: &str| NetSettings {
+        key: generate(),
+        cluster: super::test_peer::cluster(1),
+        listen: vec![listen.to_owned()],
+        bootstrap: Vec::new(),
+        mdns: false,
+        connections_max: 10,
+        memory_bytes_max: usize::MAX,
+        agent_version: "test".to_owned(),
+    };
+    let err = RealNet::start(&settings("nowhere")).unwrap_err();
+    assert!(matches!(err, StartError::Address { .. }), "{err}");
+    let err = RealNet::start(&settings("/ip4/192.0.2.1/tcp/0")).unwrap_err();
+    assert!(matches!(err, StartError::Listen { .. }), "{err}");
+    drop(a);
+}

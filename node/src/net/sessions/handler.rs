@@ -1,0 +1,110 @@
+//! The end of sessions inside one connection.
+//!
+//! Opens a stream when the behaviour says so, and passes on every stream either side opened. Its queue of
+//! events stays short: libp2p polls a handler before it negotiates the next stream, and stops polling a
+//! connection whose events are not taken.
+//! Never: retries; the behaviour knows whether another connection would do better.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use libp2p::Stream;
+use libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use libp2p::swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+};
+use protocol::wire::Class;
+
+use super::offer::{Offer, Protocols};
+
+/// What the behaviour orders: to open a stream of this class.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::net) struct Open(pub(super) Class);
+
+/// What happened on the connection.
+#[derive(Debug)]
+pub(in crate::net) enum HandlerEvent {
+    /// A stream that was ordered is open.
+    Opened(Class, Stream),
+    /// The remote opened a stream.
+    Accepted(Class, Stream),
+    /// The remote does not know the protocol.
+    Refused,
+    /// The stream could not be opened for another reason.
+    Failed,
+}
+
+/// Sessions inside one connection.
+#[derive(Debug)]
+pub(in crate::net) struct SessionHandler {
+    protocols: Protocols,
+    to_open: VecDeque<Class>,
+    events: VecDeque<HandlerEvent>,
+}
+
+impl SessionHandler {
+    pub(super) fn new(protocols: Protocols) -> Self {
+        Self { protocols, to_open: VecDeque::new(), events: VecDeque::new() }
+    }
+}
+
+impl ConnectionHandler for SessionHandler {
+    type FromBehaviour = Open;
+    type ToBehaviour = HandlerEvent;
+    type InboundProtocol = Offer;
+    type OutboundProtocol = Offer;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Class;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
+        SubstreamProtocol::new(self.protocols.any(), ())
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Offer, Class, HandlerEvent>> {
+        // Both queues are filled by calls on this handler, after which libp2p polls it again: no waker needed.
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
+        }
+        if let Some(class) = self.to_open.pop_front() {
+            let protocol = SubstreamProtocol::new(self.protocols.only(class), class);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, Open(class): Open) {
+        // One order per class is enough, however often it is given.
+        if !self.to_open.contains(&class) {
+            self.to_open.push_back(class);
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Class>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (class, stream),
+                info: (),
+            }) => self.events.push_back(HandlerEvent::Accepted(class, stream)),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (class, stream),
+                info: _,
+            }) => self.events.push_back(HandlerEvent::Opened(class, stream)),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: _, error }) => {
+                self.events.push_back(match error {
+                    StreamUpgradeError::NegotiationFailed => HandlerEvent::Refused,
+                    StreamUpgradeError::Timeout
+                    | StreamUpgradeError::Io(_)
+                    | StreamUpgradeError::Apply(_) => HandlerEvent::Failed,
+                });
+            }
+            // Addresses and the remote's protocols are identify's business; a stream whose negotiation failed
+            // is the remote's loss.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A peer on loopback, for tests: the real network with its ends taken.
+
+#![expect(clippy::disallowed_methods, reason = "tests of a driver wait by the real clock")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::wire::{Class, Frame};
+use protocol::{ClusterId, PeerId};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::identity::{SecretKey, generate};
+use super::links::PerClass;
+use super::{NetSettings, RealNet};
+use crate::env::{Inbound, Net, NetEvent};
+
+/// Nothing in these tests takes a tenth of this, unless the machine is very busy.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(super) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+/// Returns what `wanted` returns, which must be soon.
+pub(super) async fn soon<T>(what: &str, wanted: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, wanted).await.unwrap_or_else(|_| panic!("{what}: took too long"))
+}
+
+pub(super) fn cluster(number: u8) -> ClusterId {
+    ClusterId::from_bytes([number; 16])
+}
+
+pub(super) fn frame(head: &str, body_bytes: usize) -> Frame {
+    Frame { head: Bytes::copy_from_slice(head.as_bytes()), body: Bytes::from(vec![7; body_bytes]) }
+}
+
+/// How a test peer is to be.
+pub(super) struct Plan {
+    pub(super) key: SecretKey,
+    pub(super) cluster: u8,
+    pub(super) listen: &'static str,
+    pub(super) bootstrap: Vec<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { key: generate(), cluster: 1, listen: TCP, bootstrap: Vec::new() }
+    }
+}
+
+pub(super) struct TestPeer {
+    pub(super) net: RealNet,
+    pub(super) id: PeerId,
+    /// Where it listens, without its id.
+    pub(super) address: String,
+    inboxes: PerClass<mpsc::Receiver<Inbound>>,
+    events: mpsc::Receiver<NetEvent>,
+    /// Events that came while another one was awaited.
+    seen: Vec<NetEvent>,
+}
+
+impl TestPeer {
+    pub(super) async fn start(plan: Plan) -> Self {
+        let settings = NetSettings {
+            key: plan.key,
+            cluster: cluster(plan.cluster),
+            listen: vec![plan.listen.to_owned()],
+            bootstrap: plan.bootstrap,
+            mdns: false,
+            connections_max: 100,
+            memory_bytes_max: usize::MAX,
+            agent_version: "test".to_owned(),
+        };
+        let net = RealNet::start(&settings).unwrap();
+        let inboxes = PerClass::from_fn(|class| net.take_inbox(class).unwrap());
+        let events = net.take_events().unwrap();
+        assert!(net.take_events().is_none() && net.take_inbox(Class::Bulk).is_none());
+        let id = net.local_peer();
+        let mut peer = Self { net, id, address: String::new(), inboxes, events, seen: Vec::new() };
+        let listening = peer.event(|event| matches!(event, NetEvent::Listening(_))).await;
+        let NetEvent::Listening(addresses) = listening else { unreachable!() };
+        peer.address = addresses[0].clone();
+        peer
+    }
+
+    /// Returns the first event, seen or to come, that is the wanted one; others are kept.
+    pub(super) async fn event(&mut self, is_wanted: impl Fn(&NetEvent) -> bool) -> NetEvent {
+        if let Some(at) = self.seen.iter().position(&is_wanted) {
+            return self.seen.remove(at);
+        }
+        loop {
+            let event = soon("event", self.events.recv()).await.expect("the network runs");
+            if is_wanted(&event) {
+                return event;
+            }
+            self.seen.push(event);
+        }
+    }
+
+    pub(super) async fn expect(&mut self, wanted: NetEvent) {
+        self.event(|event| *event == wanted).await;
+    }
+
+    /// Returns the events that came and were not awaited.
+    pub(super) fn other_events(&mut self) -> &[NetEvent] {
+        while let Ok(event) = self.events.try_recv() {
+            self.seen.push(event);
+        }
+        &self.seen
+    }
+
+    pub(super) async fn receive(&mut self, class: Class) -> Inbound {
+        soon("frame", self.inboxes.get_mut(class).recv()).await.expect("the network runs")
+    }
+
+    /// Returns how many frames of a class wait.
+    pub(super) fn waiting(&self, class: Class) -> usize {
+        self.inboxes.get(class).len()
+    }
+
+    pub(super) async fn send(&self, to: PeerId, class: Class, frame: Frame) {
+        soon("send", self.net.send(to, class, frame)).await.unwrap();
+    }
+
+    /// Connects with another peer, and waits until both know.
+    pub(super) async fn meet(&mut self, other: &mut Self) {
+        self.net.dial(other.id, vec![other.address.clone()]);
+        self.expect(NetEvent::Connected(other.id)).await;
+        other.expect(NetEvent::Connected(self.id)).await;
+    }
+}

@@ -1,0 +1,3 @@
+//! What doubts Shoal: local clusters of real processes, simulation, faults and measurements.
+
+pub mod harness;
