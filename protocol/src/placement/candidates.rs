@@ -6,6 +6,7 @@
 
 use super::contest::{Choice, Contest, Entrant};
 use super::score::{draw, partition_key, waiting};
+use super::table::put;
 use crate::limits::PARTITIONS;
 
 /// Candidates of a partition on average. With 24, one choice in thousands needs all members.
@@ -57,13 +58,13 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Returns the candidates of all partitions. Cost: O(members · partitions), 2 ns each.
-    pub(super) fn new(contest: &Contest) -> Self {
+    /// Returns the candidates of the first `count` partitions. Cost: O(members · count), 2 ns each.
+    pub(super) fn new(contest: &Contest, count: u32) -> Self {
         let sieve = Sieve::new(contest);
         let weights = contest.members.iter().map(|member| member.weight).collect();
         let each = contest.members.len().min(CANDIDATES_MEAN);
-        let mut entrants = Vec::with_capacity(each * PARTITIONS as usize);
-        let ends = (0..PARTITIONS)
+        let mut entrants = Vec::with_capacity(each * count as usize);
+        let ends = (0..count)
             .map(|partition| {
                 sieve.pass(partition, &mut entrants);
                 u32::try_from(entrants.len()).unwrap_or(u32::MAX)
@@ -93,20 +94,55 @@ impl Candidates {
     }
 }
 
-/// Chooses the members of a partition from candidates, or from all when those do not suffice.
-pub(super) fn choose_sure(
-    contest: &Contest,
-    partition: u32,
-    bound: i32,
-    entrants: &mut Vec<Entrant>,
-    excluded: Option<u16>,
-) -> Choice {
-    let choice = contest.choose(entrants, excluded);
-    if contest.is_final(&choice, bound) {
-        return choice;
+/// Where the entrants of a partition come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    /// All members, each time.
+    All,
+    /// Candidates found before.
+    Found(&'a Candidates),
+}
+
+impl Source<'_> {
+    /// Returns the worst score at which a choice is sure, under today's weights. Cost: O(members).
+    pub(super) fn bound(self, contest: &Contest) -> i32 {
+        match self {
+            Self::All => i32::MAX,
+            Self::Found(candidates) => candidates.bound(contest),
+        }
     }
-    contest.enter_all(partition, entrants);
-    contest.choose(entrants, excluded)
+
+    /// Chooses the members of a partition, without `excluded`; `bound` as of [`Self::bound`].
+    pub(super) fn choose(
+        self,
+        contest: &Contest,
+        partition: u32,
+        bound: i32,
+        entrants: &mut Vec<Entrant>,
+        excluded: Option<u16>,
+    ) -> Choice {
+        if let Self::Found(candidates) = self {
+            candidates.enter(contest, partition, entrants);
+            let choice = contest.choose(entrants, excluded);
+            if contest.is_final(&choice, bound) {
+                return choice;
+            }
+        }
+        contest.enter_all(partition, entrants);
+        contest.choose(entrants, excluded)
+    }
+
+    /// Returns the table under today's weights.
+    pub(super) fn table(self, contest: &Contest) -> Vec<u16> {
+        let mut table = vec![0; contest.copies * PARTITIONS as usize];
+        let mut entrants = Vec::new();
+        let bound = self.bound(contest);
+        for partition in 0..PARTITIONS {
+            let choice = self.choose(contest, partition, bound, &mut entrants, None);
+            put(&mut table, partition, contest.copies, &choice);
+        }
+        table
+    }
 }
 
 /// Returns the score below which `wanted` members are expected for a partition.

@@ -42,10 +42,6 @@ impl Choice {
         self.chosen.get(..self.len).unwrap_or_default()
     }
 
-    pub(super) fn contains(&self, member: u16) -> bool {
-        self.as_slice().iter().any(|entrant| entrant.member == member)
-    }
-
     fn push(&mut self, entrant: Entrant) {
         if let Some(slot) = self.chosen.get_mut(self.len) {
             *slot = entrant;
@@ -121,6 +117,17 @@ impl Contest {
         fair_shares(&peers, &zone_bounds(&self.zone_sizes, self.copies), self.copies)
     }
 
+    /// Returns the sum over each zone of a value of each member.
+    pub(super) fn zone_sums(&self, values: &[u64]) -> Vec<u64> {
+        let mut sums = vec![0; self.zone_sizes.len()];
+        for (member, value) in self.members.iter().zip(values) {
+            if let Some(sum) = sums.get_mut(usize::from(member.zone)) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+
     /// Returns the index of a member by its id.
     pub(super) fn find(&self, id: PeerId) -> Option<u16> {
         let index = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
@@ -148,6 +155,15 @@ impl Contest {
                 member,
             }),
         );
+    }
+
+    /// Returns a row of the table as the choice it came from. Cost: O(copies).
+    pub(super) fn choice_of(&self, row: &[u16], partition: u32) -> Choice {
+        let mut entrants = [Entrant::default(); REPLICAS_MAX as usize];
+        for (entrant, member) in entrants.iter_mut().zip(row) {
+            *entrant = Entrant { score: self.score(*member, partition), member: *member };
+        }
+        self.choose(entrants.get(..row.len()).unwrap_or_default(), None)
     }
 
     /// Returns the best `copies` of the entrants, without `excluded`. Cost: O(entrants).

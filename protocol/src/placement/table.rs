@@ -1,6 +1,6 @@
 //! The table of replica sets of one topology.
 
-use super::candidates::{Sieve, choose_sure};
+use super::candidates::Sieve;
 use super::contest::{Choice, Contest, Entrant};
 use super::partition::Partition;
 use super::tuning;
@@ -166,7 +166,11 @@ pub(super) fn table_of(contest: &Contest) -> Vec<u16> {
             let member = contest.members.get(usize::from(entrant.member));
             entrant.score -= member.map_or(0, |m| m.weight);
         }
-        let choice = choose_sure(contest, partition, sieve.bound(), &mut entrants, None);
+        let mut choice = contest.choose(&entrants, None);
+        if !contest.is_final(&choice, sieve.bound()) {
+            contest.enter_all(partition, &mut entrants);
+            choice = contest.choose(&entrants, None);
+        }
         put(&mut table, partition, contest.copies, &choice);
     }
     table

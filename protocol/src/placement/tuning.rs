@@ -1,20 +1,271 @@
 //! Finding the weights under which everybody holds its fair share.
+//!
+//! Weights equal to capacities do not do: heavy peers are under-served, because nobody is chosen twice, and
+//! with few copies for each peer chance alone loads some by a quarter too much. So weights are corrected
+//! in two ways. *Balancing* moves all weights towards their targets by the ratio of what is wanted to what
+//! is held. *Shedding* lowers the weight of each peer above its cap by exactly as much as
+//! makes it lose its excess; what it loses goes to the next best, and nobody else is touched.
 
-use super::contest::Contest;
-use super::score::log2;
-use super::share::SHARE_MAX;
-use super::table::table_of;
+use super::candidates::{Candidates, Source};
+use super::contest::{Contest, Entrant};
+use super::score::{ONE, log2};
+use super::share::{SHARE_BITS, SHARE_MAX, zone_bounds};
+use super::table::{held, put, table_of};
+use crate::limits::PARTITIONS;
+
+/// Logarithm that stands for a certainty: a peer or zone that must be in every replica set.
+const CERTAIN: i32 = 32 * ONE;
+
+/// Copies a peer holds in the sample of partitions on which weights are balanced: their chance error of
+/// 1 % is what the placement of a small cluster is off by.
+const SAMPLE_COPIES: usize = 8192;
+
+/// Partitions on which weights are first brought near.
+const COARSE_PARTITIONS: usize = 4096;
+
+/// Steps of balancing on the coarse sample, and on the full one.
+const COARSE_STEPS: usize = 5;
+const FINE_STEPS: usize = 8;
+
+/// Rounds of shedding at most. Guess: measured foundings take 5 to 20.
+const SHED_ROUNDS_MAX: usize = 64;
 
 /// Tunes the weights of a contest from nothing, and returns the table they give.
 pub(super) fn found(contest: &mut Contest) -> Vec<u16> {
     let shares = contest.shares();
-    for (member, share) in contest.members.iter_mut().zip(&shares) {
-        member.weight = odds(*share, SHARE_MAX);
+    let targets = Targets::new(contest, shares);
+    targets.guess(contest);
+    if contest.copies == contest.members.len() {
+        return table_of(contest);
     }
-    table_of(contest)
+    let wanted = SAMPLE_COPIES * contest.members.len() / contest.copies;
+    let sample = wanted.clamp(COARSE_PARTITIONS, PARTITIONS as usize);
+    let candidates = Candidates::new(contest, u32::try_from(sample).unwrap_or(PARTITIONS));
+    let coarse = COARSE_PARTITIONS.max(sample / 64);
+    if contest.members.len() * 64 <= coarse * contest.copies {
+        targets.balance(contest, &candidates, coarse, COARSE_STEPS);
+    }
+    targets.balance(contest, &candidates, sample, FINE_STEPS);
+    let source = if sample == PARTITIONS as usize { Source::Found(&candidates) } else { Source::All };
+    let mut table = match source {
+        Source::Found(_) => source.table(contest),
+        Source::All => table_of(contest),
+    };
+    let caps = founding_caps(&targets.shares);
+    shed(contest, &mut table, source, &caps, u64::MAX);
+    table
 }
 
-/// Returns the logarithm of `part : whole - part`, between -32 and 32.
+/// Returns the most copies that a peer of this share should ever hold: 1.05 of it, or its share rounded
+/// up for those who are to hold less than ten copies.
+pub(super) fn hard_cap(share: u64) -> u32 {
+    let floor = |share: u64| u32::try_from(share >> SHARE_BITS).unwrap_or(u32::MAX);
+    let cap = floor(share + share / 20);
+    // Rounding down by more than a tenth would leave too little room for all copies.
+    if (u64::from(cap) << SHARE_BITS) < share - share / 10 { cap + 1 } else { cap }
+}
+
+/// Returns the caps of a founding: lower than the hard ones, so that others can leave later without
+/// pushing anybody above those.
+fn founding_caps(shares: &[u64]) -> Vec<u32> {
+    let soft = |share: u64| {
+        let near = u32::try_from((share + share / 40) >> SHARE_BITS).unwrap_or(u32::MAX);
+        let up = u32::try_from(share.div_ceil(1 << SHARE_BITS)).unwrap_or(u32::MAX);
+        near.max(up).min(hard_cap(share).saturating_sub(1).max(1))
+    };
+    let wanted = shares.iter().sum::<u64>() >> SHARE_BITS;
+    let caps: Vec<u32> = shares.iter().map(|share| soft(*share)).collect();
+    let hard: Vec<u32> = shares.iter().map(|share| hard_cap(*share)).collect();
+    let room = |caps: &[u32]| caps.iter().map(|cap| u64::from(*cap)).sum::<u64>();
+    let enough = wanted + wanted / 400;
+    if room(&caps) >= enough {
+        return caps;
+    }
+    if room(&hard) >= enough {
+        return hard;
+    }
+    hard.into_iter().map(|cap| cap + 1).collect()
+}
+
+/// What peers and zones are to hold.
+struct Targets {
+    shares: Vec<u64>,
+    zones: Vec<ZoneTarget>,
+    /// Whether each zone sends at most one peer: then only its best counts.
+    is_distinct: bool,
+}
+
+#[derive(Clone, Copy)]
+struct ZoneTarget {
+    share: u64,
+    most: u64,
+}
+
+impl Targets {
+    fn new(contest: &Contest, shares: Vec<u64>) -> Self {
+        let bounds = zone_bounds(&contest.zone_sizes, contest.copies);
+        let sums = contest.zone_sums(&shares);
+        let zones =
+            sums.iter().zip(bounds).map(|(share, b)| ZoneTarget { share: *share, most: b.most });
+        let count = contest.zone_sizes.len();
+        Self { zones: zones.collect(), is_distinct: count > 1 && count >= contest.copies, shares }
+    }
+
+    /// Sets weights that would do if choices were independent.
+    fn guess(&self, contest: &mut Contest) {
+        for (member, share) in contest.members.iter_mut().zip(&self.shares) {
+            let Some(zone) = self.zones.get(usize::from(member.zone)) else { continue };
+            member.weight = self.attraction(*share, zone.share, zone.most);
+        }
+    }
+
+    /// Returns the weight that holds `share` in a zone that holds `zone_share` if choices were independent.
+    fn attraction(&self, share: u64, zone_share: u64, zone_most: u64) -> i32 {
+        if !self.is_distinct {
+            return odds(share, SHARE_MAX);
+        }
+        // The zone contends as a whole, and within it only the best counts.
+        odds(zone_share, zone_most) + log2(share.max(1)) - log2(zone_share.max(1))
+    }
+
+    /// Corrects weights by what the first `sample` partitions give, at most `steps` times.
+    fn balance(&self, contest: &mut Contest, candidates: &Candidates, sample: usize, steps: usize) {
+        let mut entrants = Vec::new();
+        for _ in 0..steps {
+            let mut counts = vec![0u64; contest.members.len()];
+            let bound = candidates.bound(contest);
+            for partition in (0..PARTITIONS).take(sample) {
+                let source = Source::Found(candidates);
+                let choice = source.choose(contest, partition, bound, &mut entrants, None);
+                for entrant in choice.as_slice() {
+                    if let Some(count) = counts.get_mut(usize::from(entrant.member)) {
+                        *count += 1;
+                    }
+                }
+            }
+            let scale = SHARE_MAX / sample as u64;
+            counts.iter_mut().for_each(|count| *count *= scale);
+            if self.are_met(&counts, scale) {
+                return;
+            }
+            let sums = contest.zone_sums(&counts);
+            for (index, member) in contest.members.iter_mut().enumerate() {
+                let zone = usize::from(member.zone);
+                let (Some(share), Some(holds)) = (self.shares.get(index), counts.get(index)) else {
+                    continue;
+                };
+                let (Some(target), Some(sum)) = (self.zones.get(zone), sums.get(zone)) else {
+                    continue;
+                };
+                // Half a copy stands for none: of nothing there is no logarithm.
+                let wanted = self.attraction(*share, target.share, target.most);
+                let got = self.attraction((*holds).max(scale / 2), *sum, target.most);
+                member.weight += (wanted - got).clamp(-2 * ONE, 2 * ONE);
+            }
+        }
+    }
+
+    /// Says whether everybody holds its share up to a copy of the sample or a half per cent.
+    fn are_met(&self, holds: &[u64], copy: u64) -> bool {
+        let mut pairs = self.shares.iter().zip(holds);
+        pairs.all(|(share, holds)| share.abs_diff(*holds) <= copy.max(share / 200))
+    }
+}
+
+/// Lowers the weights of those who hold more than their caps until nobody does, or until `budget` copies
+/// have moved. Returns how many did.
+pub(super) fn shed(
+    contest: &mut Contest,
+    table: &mut [u16],
+    source: Source<'_>,
+    caps: &[u32],
+    budget: u64,
+) -> u64 {
+    let mut moved = 0;
+    let mut margins: Vec<Vec<i32>> = vec![Vec::new(); contest.members.len()];
+    for _ in 0..SHED_ROUNDS_MAX {
+        let counts = held(table, contest.members.len());
+        let excess: Vec<u32> =
+            counts.iter().zip(caps).map(|(count, cap)| count.saturating_sub(*cap)).collect();
+        let all = excess.iter().map(|excess| u64::from(*excess)).sum::<u64>();
+        if all == 0 || moved >= budget {
+            break;
+        }
+        let affected = find_margins(contest, table, source, &excess, &mut margins);
+        let allowed = (budget - moved).min(all);
+        for ((member, excess), margins) in contest.members.iter_mut().zip(&excess).zip(&mut margins) {
+            // Rounded up: the last copy of the budget may be spent by several.
+            let count = (u64::from(*excess) * allowed).div_ceil(all);
+            let nth = usize::try_from(count).unwrap_or(usize::MAX);
+            if let Some(last) = nth.checked_sub(1).filter(|last| *last < margins.len()) {
+                let margin = *margins.select_nth_unstable(last).1;
+                // A margin without end belongs to a copy that nobody else can take.
+                if margin < i32::MAX {
+                    member.weight -= margin;
+                }
+            }
+            margins.clear();
+        }
+        moved += choose_again(contest, table, source, &affected);
+    }
+    moved
+}
+
+/// Collects by how much the weight of each peer with an excess has to fall for it to lose each of its
+/// partitions, and returns those partitions.
+fn find_margins(
+    contest: &Contest,
+    table: &[u16],
+    source: Source<'_>,
+    excess: &[u32],
+    margins: &mut [Vec<i32>],
+) -> Vec<u32> {
+    let mut affected = Vec::new();
+    let mut entrants: Vec<Entrant> = Vec::new();
+    let bound = source.bound(contest);
+    for (partition, row) in (0..PARTITIONS).zip(table.chunks_exact(contest.copies)) {
+        let mut is_affected = false;
+        for member in row {
+            let index = usize::from(*member);
+            if excess.get(index).is_none_or(|excess| *excess == 0) {
+                continue;
+            }
+            is_affected = true;
+            let others = source.choose(contest, partition, bound, &mut entrants, Some(*member));
+            let mut next = others.as_slice().iter().filter(|e| !row.contains(&e.member));
+            let margin = next.next().map_or(i32::MAX, |next| {
+                // One more when a tie would go to the holder.
+                let tie = i32::from(*member < next.member);
+                next.score.saturating_sub(contest.score(*member, partition)).saturating_add(tie)
+            });
+            if let Some(mine) = margins.get_mut(index) {
+                mine.push(margin);
+            }
+        }
+        if is_affected {
+            affected.push(partition);
+        }
+    }
+    affected
+}
+
+/// Chooses anew for some partitions, and returns how many copies moved.
+fn choose_again(contest: &Contest, table: &mut [u16], source: Source<'_>, some: &[u32]) -> u64 {
+    let mut moved = 0;
+    let mut entrants = Vec::new();
+    let bound = source.bound(contest);
+    for partition in some {
+        let choice = source.choose(contest, *partition, bound, &mut entrants, None);
+        let start = *partition as usize * contest.copies;
+        let row = table.get(start..start + contest.copies).unwrap_or_default();
+        moved += choice.as_slice().iter().filter(|e| !row.contains(&e.member)).count() as u64;
+        put(table, *partition, contest.copies, &choice);
+    }
+    moved
+}
+
+/// Returns the logarithm of `part : whole - part`, within what stands for certainty.
 fn odds(part: u64, whole: u64) -> i32 {
-    (log2(part.max(1)) - log2(whole.saturating_sub(part).max(1))).clamp(-(32 << 20), 32 << 20)
+    let part = part.min(whole);
+    (log2(part.max(1)) - log2((whole - part).max(1))).clamp(-CERTAIN, CERTAIN)
 }
