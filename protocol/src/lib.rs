@@ -13,6 +13,7 @@ pub mod limits;
 pub mod membership;
 pub mod placement;
 pub mod prng;
+pub mod record;
 pub mod time;
 pub mod topology;
 pub mod transfer;

@@ -180,3 +180,53 @@ pub const BUSY_RETRIES_MAX: u8 = 6;
 
 /// Pause after the first `busy` of a holder; twice as long after each further one for the same block.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+// ---- Store ---------------------------------------------------------------------------------
+
+/// Bytes of blocks that wait for the store's writer. Two groups: one is synced while the next gathers.
+pub const STORE_QUEUE_BYTES_MAX: u32 = 2 * STORE_GROUP_BYTES_MAX;
+
+/// Commands that wait for the store's writer: small ones cost memory that bytes do not show.
+pub const STORE_QUEUE_COMMANDS_MAX: usize = 256;
+
+/// Bytes of blocks that share one sync. At 1 GB/s these take 16 ms, a few times what a sync costs.
+pub const STORE_GROUP_BYTES_MAX: u32 = 16 << 20;
+const _: () = assert!(STORE_GROUP_BYTES_MAX >= 4 * BLOCK_BYTES_MAX);
+
+/// Bytes copied forward in one step of regaining space: how long a put may wait behind it.
+pub const STORE_RECLAIM_STEP_BYTES: u32 = 4 << 20;
+
+/// Records looked at in one step of regaining space or of a recovery.
+pub const STORE_STEP_RECORDS: usize = 256;
+
+/// References dropped in one step of a release: how long a put may wait behind it.
+pub const STORE_RELEASE_STEP: usize = 512;
+
+/// Segment files kept open for reading. Opening one costs tens of microseconds; a file handle little.
+pub const STORE_FILES_OPEN_MAX: usize = 128;
+
+/// Owners told of one root.
+pub const STORE_OWNERS_MAX: usize = 64;
+
+/// Places in the end of a segment that look like a record and are none, before a recovery gives the rest
+/// up: each may cost a read of a block, and a hostile block can hold thousands.
+pub const STORE_FALSE_RECORDS_MAX: usize = 1024;
+
+// ---- Disk ----------------------------------------------------------------------------------
+
+/// Calls that wait for one lane (index writes, file writes, reads) of the disk driver.
+pub const DISK_LANE_CALLS_MAX: usize = 256;
+
+/// Threads that read, and so the reads under way at once: a disk with a queue gains up to here (measured
+/// on two cores), and each may hold a block.
+pub const DISK_READ_THREADS: usize = 4;
+
+/// Bytes of index changes that share one sync.
+pub const DISK_GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Free bytes below which the index takes no more, whatever the device's size: a flush of all of its write
+/// buffers (32 MiB) and its log must still fit, for it to go on when there is room again.
+pub const DISK_RESERVE_BYTES_MAX: u64 = 64 << 20;
+
+/// The same on a device that is small itself.
+pub const DISK_RESERVE_BYTES_MIN: u64 = 8 << 20;

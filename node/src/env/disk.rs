@@ -52,6 +52,9 @@ pub enum DiskError {
     /// The device or the file system failed, also at a sync. The peer must stop.
     #[error("disk failed: {detail}")]
     Failed { detail: String },
+    /// What lies there does not read as it was written. Other entries and files are not affected.
+    #[error("disk returned corrupt data: {detail}")]
+    Corrupt { detail: String },
     /// The disk was closed: the peer shuts down.
     #[error("the disk is closed")]
     Closed,
@@ -166,7 +169,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// [`DiskError`]
     fn list(&self) -> impl Future<Output = Result<Vec<(String, u64)>, DiskError>> + Send;
 
-    /// Removes a file. Handles that are still open keep reading it.
+    /// Removes a file, durably. Handles that are still open keep reading it.
     ///
     /// # Errors
     /// [`DiskError`]

@@ -1,0 +1,29 @@
+//! The block store: blocks and who refers to them, on one disk.
+//!
+//! Blocks of [`StoreSettings::small_block_bytes`] and more lie as records in append-only segment files, many
+//! puts sharing one sync; smaller ones lie in the index. One task, the writer, owns every change; readers
+//! go to the disk past it. What is acknowledged is durable. The index of a segment may lag behind its file
+//! after a crash: recovery reads the end of the file again. `protocol/README.md` has the formats.
+//! Never: checks that bytes hash to their CID on a put (the caller did), and never retries a failed sync.
+
+mod command;
+mod draft;
+mod error;
+mod group;
+mod handle;
+mod index;
+mod metrics;
+mod read;
+mod reclaim;
+mod recovery;
+mod release;
+mod segment;
+mod settings;
+mod task;
+#[cfg(test)]
+mod testing;
+
+pub use error::StoreError;
+pub use handle::{Store, start};
+pub use metrics::StoreMetrics;
+pub use settings::{Planted, StoreSettings, Usage};
