@@ -84,7 +84,7 @@ impl<E: Env> Node<E> {
             capacity_bytes: settings.store.capacity_bytes,
             replicas: settings.replicas,
         };
-        let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await;
+        let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await?;
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
         let context = Context::new(env, store, peers, rpc, settings.replicas, settings.planted);
         Ok(Self { settings, context })

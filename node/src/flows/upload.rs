@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
@@ -123,8 +124,8 @@ struct Flow<E: Env> {
     machine: Upload,
     chunker: Chunker,
     held: BTreeMap<Cid, Held>,
-    puts: FuturesUnordered<BoxFuture<UploadInput>>,
-    inputs: Vec<UploadInput>,
+    puts: FuturesUnordered<BoxFuture<Option<UploadInput>>>,
+    aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
     touched: BTreeSet<PeerId>,
     roots: BTreeSet<Cid>,
     // Kept back until a second chunk comes or the end: a file of one chunk has it as its root.
@@ -150,7 +151,7 @@ impl<E: Env> Flow<E> {
             chunker: options.chunker,
             held: BTreeMap::new(),
             puts: FuturesUnordered::new(),
-            inputs: Vec::new(),
+            aborts: BTreeMap::new(),
             touched: BTreeSet::new(),
             roots: BTreeSet::new(),
             first: None,
@@ -167,30 +168,34 @@ impl<E: Env> Flow<E> {
         mut source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin,
         acknowledge: oneshot::Sender<Result<Uploaded, Fault>>,
     ) {
-        let mut splitter = Splitter::new(self.chunker);
+        let mut splitter = Some(Splitter::new(self.chunker));
         let mut builder = FileBuilder::new();
         let mut hashing: FuturesOrdered<BoxFuture<Hashed>> = FuturesOrdered::new();
-        let mut open = true;
-        while self.failed.is_none() && (open || !hashing.is_empty()) {
+        while self.failed.is_none() && (splitter.is_some() || !hashing.is_empty()) {
             let takes = self.machine.wants_more();
             let deadline = self.deadline();
             tokio::select! {
                 biased; // copies that arrived free memory; then deadlines; then chunks; new bytes last
-                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.step(input),
+                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.placed(input),
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(UploadInput::Tick);
                 }
                 Some(chunk) = hashing.next(), if takes && !hashing.is_empty() => {
                     self.leaf(chunk, &mut builder);
                 }
-                piece = source.next(), if open && takes && hashing.len() < HASHING_MAX => {
+                piece = source.next(), if splitter.is_some() && takes && hashing.len() < HASHING_MAX => {
                     let mut chunks = Vec::new();
                     match piece {
-                        Some(Ok(bytes)) => splitter.push(bytes, &mut chunks),
+                        Some(Ok(bytes)) => {
+                            if let Some(splitter) = &mut splitter {
+                                splitter.push(bytes, &mut chunks);
+                            }
+                        }
                         Some(Err(fault)) => self.failed = Some(fault),
                         None => {
-                            open = false;
-                            splitter.finish(&mut chunks);
+                            if let Some(splitter) = splitter.take() {
+                                splitter.finish(&mut chunks);
+                            }
                         }
                     }
                     for chunk in chunks {
@@ -209,10 +214,6 @@ impl<E: Env> Flow<E> {
         self.roots.insert(root.cid);
         if let Some(only) = self.first.take() {
             self.offer(only.cid, only.bytes, Some(only.permit));
-        }
-        if root.size == 0 {
-            // The empty file is one empty chunk, which no splitter yields.
-            self.offer(root.cid, Bytes::new(), None);
         }
         self.interior(blocks);
         self.run_to_end(root, acknowledge).await;
@@ -245,7 +246,7 @@ impl<E: Env> Flow<E> {
             let deadline = self.deadline();
             tokio::select! {
                 biased; // copies that arrived, then deadlines
-                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.step(input),
+                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.placed(input),
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(UploadInput::Tick);
                 }
@@ -305,12 +306,19 @@ impl<E: Env> Flow<E> {
         self.step(UploadInput::Block { cid, bytes_len, candidates });
     }
 
-    fn step(&mut self, input: UploadInput) {
-        self.inputs.push(input);
-        let mut outputs = Vec::new();
-        while let Some(input) = self.inputs.pop() {
-            self.machine.handle(self.context.env.now(), input, &mut outputs);
+    /// Takes the end of a put; a cancelled one has none.
+    fn placed(&mut self, input: Option<UploadInput>) {
+        if let Some(input) = input {
+            if let UploadInput::Stored { cid, peer } | UploadInput::Failed { cid, peer, .. } = &input {
+                self.aborts.remove(&(*cid, *peer));
+            }
+            self.step(input);
         }
+    }
+
+    fn step(&mut self, input: UploadInput) {
+        let mut outputs = Vec::new();
+        self.machine.handle(self.context.env.now(), input, &mut outputs);
         for output in outputs {
             match output {
                 UploadOutput::Put { cid, peer } => self.put(cid, peer),
@@ -339,13 +347,17 @@ impl<E: Env> Flow<E> {
             owner: self.owner,
             root: self.roots.contains(&cid),
         };
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.insert((cid, peer), abort);
+        let work = Abortable::new(copy.place(peer), registration);
         self.puts.push(Box::pin(async move {
-            match copy.place(peer).await {
-                Ok(_) => UploadInput::Stored { cid, peer },
-                Err(fault) => {
+            match work.await {
+                Ok(Ok(_)) => Some(UploadInput::Stored { cid, peer }),
+                Ok(Err(fault)) => {
                     debug!(%peer, %cid, err = %fault, "copy not placed");
-                    UploadInput::Failed { cid, peer, kind: fault.kind }
+                    Some(UploadInput::Failed { cid, peer, kind: fault.kind })
                 }
+                Err(_cancelled) => None,
             }
         }));
     }

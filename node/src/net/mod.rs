@@ -28,4 +28,4 @@ mod test_peer;
 
 pub use metrics::NetMetrics;
 pub use real::RealNet;
-pub use settings::{NetSettings, StartError};
+pub use settings::{NetSettings, StartError, check_address};

@@ -27,6 +27,16 @@ pub struct NetSettings {
     pub agent_version: String,
 }
 
+/// Says why a text is no multiaddress that can be listened on or dialled.
+///
+/// # Errors
+/// A few words for a message.
+pub fn check_address(text: &str) -> Result<(), String> {
+    let address: libp2p::Multiaddr =
+        text.parse().map_err(|error: libp2p::multiaddr::Error| error.to_string())?;
+    if address.is_empty() { Err("it is empty".to_owned()) } else { Ok(()) }
+}
+
 /// Why the network did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

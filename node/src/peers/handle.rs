@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use protocol::membership::Membership;
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Notice;
-use protocol::{ClusterId, PeerId};
+use protocol::{ClusterId, Fault, Kind, PeerId};
 use tokio::sync::mpsc;
 
 use super::task::{self, Command};
@@ -42,20 +42,23 @@ impl Peers {
     /// Starts the task that owns the table, with the peers remembered from earlier runs.
     ///
     /// `events` and `notices` are the only way in for the network. Ends with the machine.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] when the settings are none that others would accept.
     pub async fn start<E: Env>(
         env: E,
         settings: PeersSettings,
         rpc: Rpc<E>,
         events: mpsc::Receiver<NetEvent>,
         notices: mpsc::Receiver<(PeerId, Notice)>,
-    ) -> Self {
+    ) -> Result<Self, Fault> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let membership = task::restored(&env, &settings).await;
+        let membership = task::restored(&env, &settings).await?;
         let first = task::view(&env, &membership, settings.replicas).await;
         let view = Arc::new(RwLock::new(Arc::new(first)));
         let task = task::Task::new(env.clone(), settings, membership, rpc, Arc::clone(&view));
         env.spawn("peers", task.run(inbox, events, notices));
-        Self { view, commands }
+        Ok(Self { view, commands })
     }
 
     /// Returns what is known now. Cost: one clone of an `Arc`.
@@ -71,7 +74,7 @@ impl Peers {
 }
 
 /// Returns the machine of a fresh start; see [`task::restored`].
-pub(super) fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Membership {
+pub(super) fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Result<Membership, Fault> {
     use crate::env::Net;
     use protocol::wire::{GossipEntry, GossipState};
     let own = GossipEntry {
@@ -86,4 +89,5 @@ pub(super) fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Membershi
         addresses: Vec::new(),
     };
     Membership::new(own, protocol::membership::Config::default(), env.prng(), env.now())
+        .map_err(|error| Fault::new(Kind::Invalid, format!("this peer cannot join a cluster: {error}")))
 }

@@ -8,7 +8,7 @@ use protocol::membership::{Input, Liveness, Membership, Output};
 use protocol::placement::Placement;
 use protocol::topology::ReplicaCount;
 use protocol::wire::{Class, Frame, GossipEntry, Message, Notice};
-use protocol::PeerId;
+use protocol::{Fault, PeerId};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
@@ -89,7 +89,7 @@ impl<E: Env> Task<E> {
             NetEvent::Connected(peer) => self.step(Input::Contact { peer }).await,
             NetEvent::Disconnected(peer) => {
                 self.rpc.disconnected(peer);
-                self.step(Input::Unreachable { peer }).await;
+                self.step(Input::Disconnected { peer }).await;
             }
             NetEvent::Unreachable(peer) => self.step(Input::Unreachable { peer }).await,
             NetEvent::Discovered { peer, addresses } => self.env.net().dial(peer, addresses),
@@ -172,7 +172,7 @@ impl<E: Env> Task<E> {
             let key = info.id.public_key().to_vec();
             if info.liveness == Liveness::Left {
                 batch.delete(Map::Peers, key);
-            } else if let Some(value) = encode_entry(info.entry()) {
+            } else if let Some(value) = encode_entry(info.to_entry()) {
                 batch.put(Map::Peers, key, value);
             }
         }
@@ -199,19 +199,19 @@ fn decode_entry(value: Bytes) -> Option<GossipEntry> {
 }
 
 /// Returns the machine of this start, with the peers that were known before.
-pub(super) async fn restored<E: Env>(env: &E, settings: &PeersSettings) -> Membership {
-    let mut machine = membership(env, settings);
+pub(super) async fn restored<E: Env>(env: &E, settings: &PeersSettings) -> Result<Membership, Fault> {
+    let mut machine = membership(env, settings)?;
     let limit = protocol::limits::CLUSTER_PEERS_MAX;
     match env.disk().scan(Map::Peers, Bytes::new(), None, limit).await {
         Ok(known) => {
             for entry in known.into_iter().filter_map(|(_, value)| decode_entry(value)) {
-                machine.remember(entry, env.now());
+                machine.remember(env.now(), entry);
             }
         }
         // The peers are found again by bootstrap addresses or by their own dialling.
         Err(error) => warn!(err = %error, "known peers not read"),
     }
-    machine
+    Ok(machine)
 }
 
 /// Returns the view of the machine's table. Cost: a placement, 30 ms for twenty peers.

@@ -64,12 +64,6 @@ fn not_held(cid: Cid) -> Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        let kind = match &error {
-            StoreError::Full { .. } => Kind::Full,
-            StoreError::Corrupt { .. } => Kind::Corrupt,
-            StoreError::Disk(_) => Kind::Internal,
-            StoreError::Stopped => Kind::Unavailable,
-        };
-        Self::new(kind, error.to_string())
+        error.fault()
     }
 }

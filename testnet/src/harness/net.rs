@@ -185,7 +185,7 @@ impl Testnet {
         for address in &listen {
             all.extend(["--listen".to_owned(), address.clone()]);
         }
-        for address in bootstrap {
+        if let Some(address) = bootstrap {
             all.extend(["--bootstrap".to_owned(), address.to_owned()]);
         }
         all.extend(flags.iter().cloned());

@@ -1,0 +1,271 @@
+//! The disk: opening it, handing calls to its threads, closing it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use protocol::limits::{DISK_LANE_CALLS_MAX, DISK_READ_THREADS};
+use tokio::sync::{mpsc, oneshot};
+
+use super::file::{RealFile, space_at};
+use super::index::Index;
+use super::lane::{Health, Lane};
+use super::writer::{self, Write};
+use crate::env::{Batch, Disk, DiskError, Durability, Map, Space};
+
+/// A peer's disk: a directory with an index and segment files. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct RealDisk {
+    opened: Opened,
+}
+
+impl std::fmt::Debug for RealDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RealDisk").field("opened", &self.opened).finish()
+    }
+}
+
+/// The threads of an open disk. Clones are handles to the same ones.
+#[derive(Clone)]
+pub(super) struct Opened {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("dir", &self.inner.files_dir).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    files_dir: PathBuf,
+    health: Health,
+    /// `None` once closed.
+    lanes: RwLock<Option<Lanes>>,
+}
+
+/// What is let go of when the disk is closed: the threads end when their senders are gone.
+struct Lanes {
+    senders: Senders,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Senders {
+    index: Arc<Index>,
+    writes: mpsc::Sender<Write>,
+    changes: Lane,
+    reads: Lane,
+}
+
+impl RealDisk {
+    /// Opens the disk in `dir`, creating it where it is missing. Blocks: call it before anything is served.
+    ///
+    /// # Errors
+    /// [`DiskError::Full`]; [`DiskError::Failed`] also when another process has it open.
+    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        let health = Health::default();
+        let (index_dir, files_dir) = (dir.join("index"), dir.join("segments"));
+        for dir in [&index_dir, &files_dir] {
+            fs::create_dir_all(dir).map_err(|error| health.of_write("create", &error))?;
+        }
+        sync_dir(dir).map_err(|error| health.of_write("sync", &error))?;
+        let index = Arc::new(Index::open(&index_dir, health.clone())?);
+        let mut threads = Vec::new();
+        let changes = Lane::start("disk-write", 1, &mut threads)?;
+        let reads = Lane::start("disk-read", DISK_READ_THREADS, &mut threads)?;
+        let (writes, queue) = mpsc::channel(DISK_LANE_CALLS_MAX);
+        let writer = {
+            let (index, health) = (Arc::clone(&index), health.clone());
+            move || writer::run(&index, &health, &index_dir, queue)
+        };
+        let thread = thread::Builder::new().name("disk-index".into()).spawn(writer);
+        threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
+        let senders = Senders { index, writes, changes, reads };
+        let lanes = RwLock::new(Some(Lanes { senders, threads }));
+        Ok(Self { opened: Opened { inner: Arc::new(Inner { files_dir, health, lanes }) } })
+    }
+
+    /// Finishes what was asked before and closes the index. Later calls fail with [`DiskError::Closed`].
+    pub async fn close(&self) {
+        let Some(lanes) = self.opened.inner.take_lanes() else { return };
+        let (reply, closed) = oneshot::channel();
+        let close = move || {
+            lanes.close();
+            // Whoever asked may have gone.
+            reply.send(()).ok();
+        };
+        match thread::Builder::new().name("disk-close".into()).spawn(close) {
+            Ok(_) => closed.await.unwrap_or_default(),
+            Err(error) => tracing::warn!(err = %error, "disk was not closed cleanly"),
+        }
+    }
+}
+
+impl Opened {
+    /// Runs a call that changes files.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Health) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let health = self.inner.health.clone();
+        let lane = self.senders()?.changes;
+        lane.run(move || health.check().and_then(|()| call(&health))).await
+    }
+
+    /// Runs a call that reads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Health) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let health = self.inner.health.clone();
+        let lane = self.senders()?.reads;
+        lane.run(move || health.check().and_then(|()| call(&health))).await
+    }
+
+    /// Runs a call that reads the index.
+    async fn look<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Index) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let index = self.senders()?.index;
+        self.read(move |_| call(&index)).await
+    }
+
+    fn senders(&self) -> Result<Senders, DiskError> {
+        self.inner.health.check()?;
+        let lanes = self.inner.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.as_ref().map(|lanes| lanes.senders.clone()).ok_or(DiskError::Closed)
+    }
+}
+
+impl Inner {
+    fn take_lanes(&self) -> Option<Lanes> {
+        self.lanes.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Threads that outlive the program's end with an open index abort it.
+        if let Some(lanes) = self.take_lanes() {
+            lanes.close();
+        }
+    }
+}
+
+impl Lanes {
+    /// Waits until the threads have done what was asked, then closes the index.
+    fn close(self) {
+        let Senders { index, writes, changes, reads } = self.senders;
+        drop((writes, changes, reads));
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("disk thread panicked");
+            }
+        }
+        index.wind_down();
+    }
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+
+    async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
+        self.opened.look(move |index| index.get(map, &key)).await
+    }
+
+    async fn get_many(&self, map: Map, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, DiskError> {
+        self.opened.look(move |index| index.get_many(map, &keys)).await
+    }
+
+    async fn scan(
+        &self,
+        map: Map,
+        from: Bytes,
+        until: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        self.opened.look(move |index| index.scan(map, &from, until, limit)).await
+    }
+
+    async fn write(&self, batch: Batch, durability: Durability) -> Result<(), DiskError> {
+        let (reply, written) = oneshot::channel();
+        let writes = self.opened.senders()?.writes;
+        let sent = writes.send(Write { batch, durability, reply }).await;
+        sent.map_err(|_| DiskError::Closed)?;
+        written.await.map_err(|_| DiskError::Closed)?
+    }
+
+    async fn open(&self, name: &str, create: bool) -> Result<RealFile, DiskError> {
+        let dir = self.opened.inner.files_dir.clone();
+        let name = name.to_owned();
+        let open = move |health: &Health| open_file(health, &dir, name, create);
+        let file =
+            if create { self.opened.change(open).await } else { self.opened.read(open).await };
+        Ok(RealFile::new(file?, self.opened.clone()))
+    }
+
+    async fn list(&self) -> Result<Vec<(String, u64)>, DiskError> {
+        let dir = self.opened.inner.files_dir.clone();
+        let list = move |health: &Health| {
+            list_files(&dir).map_err(|error| health.fail(format!("list: {error}")))
+        };
+        self.opened.read(list).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), DiskError> {
+        let dir = self.opened.inner.files_dir.clone();
+        let name = name.to_owned();
+        let remove = move |health: &Health| match fs::remove_file(dir.join(&name)) {
+            Ok(()) => sync_dir(&dir).map_err(|error| health.fail(format!("sync: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(DiskError::Missing { name })
+            }
+            Err(error) => Err(health.of_write("remove", &error)),
+        };
+        self.opened.change(remove).await
+    }
+
+    async fn space(&self) -> Result<Space, DiskError> {
+        let dir = self.opened.inner.files_dir.clone();
+        self.opened.read(move |health| space_at(&dir, health)).await
+    }
+}
+
+fn open_file(health: &Health, dir: &Path, name: String, create: bool) -> Result<File, DiskError> {
+    let path = dir.join(&name);
+    match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => return Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && create => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DiskError::Missing { name });
+        }
+        Err(error) => return Err(health.of_write("open", &error)),
+    }
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(|error| health.of_write("create", &error))?;
+    // The name too must outlive a power cut, or the synced bytes have none.
+    sync_dir(dir).map_err(|error| health.fail(format!("sync: {error}")))?;
+    Ok(file)
+}
+
+fn list_files(dir: &Path) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+            files.push((name, metadata.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

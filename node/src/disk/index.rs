@@ -1,0 +1,184 @@
+//! RocksDB as ordered maps: its options, and what its errors mean.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::lane::Health;
+use crate::env::{Batch, Change, DiskError, Durability, Map};
+
+/// Bytes of the cache that all maps share. Memory of a daemon is dear: indexes of a TB of large blocks are
+/// some 200 MB, of which the hot part is small.
+const CACHE_BYTES: usize = 32 << 20;
+/// Bytes that all write buffers take together; above, the largest is flushed.
+const WRITE_BUFFERS_BYTES: usize = 32 << 20;
+/// Bytes of the write buffer of small blocks, and of each other map.
+const SMALL_BUFFER_BYTES: usize = 16 << 20;
+const BUFFER_BYTES: usize = 8 << 20;
+/// Bytes of log after which the oldest buffers are flushed, so that a restart replays little.
+const LOG_BYTES_MAX: u64 = 128 << 20;
+/// Table files kept open.
+const FILES_OPEN_MAX: i32 = 256;
+
+/// An open index.
+pub(super) struct Index {
+    db: DB,
+    health: Health,
+}
+
+impl Index {
+    /// Opens the index in `dir`, creating it where it is missing.
+    pub(super) fn open(dir: &Path, health: Health) -> Result<Self, DiskError> {
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let families =
+            Map::ALL.map(|map| ColumnFamilyDescriptor::new(map.name(), map_options(map, &cache)));
+        match DB::open_cf_descriptors(&index_options(), dir, families) {
+            Ok(db) => Ok(Self { db, health }),
+            Err(error) if is_full(&error) => Err(DiskError::Full),
+            Err(error) => Err(health.fail(format!("index: {}", error.into_string()))),
+        }
+    }
+
+    pub(super) fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        let value = self.db.get_pinned_cf(self.family(map)?, key);
+        let value = value.map_err(|error| self.of_read(error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    pub(super) fn get_many(
+        &self,
+        map: Map,
+        keys: &[Bytes],
+    ) -> Result<Vec<Option<Bytes>>, DiskError> {
+        let values = self.db.batched_multi_get_cf(self.family(map)?, keys, false);
+        let copied = values.into_iter().map(|value| {
+            let value = value.map_err(|error| self.of_read(error))?;
+            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        });
+        copied.collect()
+    }
+
+    pub(super) fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        if until.as_ref().is_some_and(|until| until.as_ref() <= from) {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        if let Some(until) = until {
+            options.set_iterate_upper_bound(until.to_vec());
+        }
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let entries = self.db.iterator_cf_opt(self.family(map)?, options, mode).take(limit);
+        let copied = entries.map(|entry| {
+            let (key, value) = entry.map_err(|error| self.of_read(error))?;
+            Ok((Bytes::from(key), Bytes::from(value)))
+        });
+        copied.collect()
+    }
+
+    /// Applies batches together: all of them or none.
+    pub(super) fn write<'a>(
+        &self,
+        batches: impl Iterator<Item = &'a Batch>,
+        durability: Durability,
+    ) -> Result<(), DiskError> {
+        let mut group = WriteBatch::default();
+        for change in batches.flat_map(|batch| &batch.changes) {
+            match change {
+                Change::Put { map, key, value } => group.put_cf(self.family(*map)?, key, value),
+                Change::Delete { map, key } => group.delete_cf(self.family(*map)?, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.db.write_opt(group, &options).map_err(|error| {
+            if is_full(&error) {
+                DiskError::Full
+            } else {
+                self.health.fail(format!("index write: {}", error.into_string()))
+            }
+        })
+    }
+
+    /// Ends background work. The index is closed when it is dropped.
+    pub(super) fn wind_down(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
+    fn family(&self, map: Map) -> Result<&ColumnFamily, DiskError> {
+        let family = self.db.cf_handle(map.name());
+        family.ok_or_else(|| DiskError::Failed { detail: format!("no map {}", map.name()) })
+    }
+
+    /// Returns the error of a read: damage in one place leaves the others readable.
+    fn of_read(&self, error: rocksdb::Error) -> DiskError {
+        let kind = error.kind();
+        let detail = format!("index read: {}", error.into_string());
+        if kind == ErrorKind::Corruption || detail.contains("Input/output error") {
+            DiskError::Corrupt { detail }
+        } else {
+            self.health.fail(detail)
+        }
+    }
+}
+
+/// Says whether an error of RocksDB comes from a full device. The binding gives the text only.
+fn is_full(error: &rocksdb::Error) -> bool {
+    let text: &str = error.as_ref();
+    text.contains("No space left on device") || text.contains("Disk quota exceeded")
+}
+
+fn index_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_track_and_verify_wals_in_manifest(true);
+    // After a crash the log is good up to where it was synced, and perhaps beyond: a prefix either way.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_max_open_files(FILES_OPEN_MAX);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(4 << 20);
+    options.set_keep_log_file_num(2);
+    options
+}
+
+fn map_options(map: Map, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    table.set_checksum_type(ChecksumType::XXH3);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_max_write_buffer_number(2);
+    options.set_target_file_size_base(16 << 20);
+    match map {
+        Map::Small => {
+            options.set_write_buffer_size(SMALL_BUFFER_BYTES);
+            // Blocks are compressed by whoever made them, or are not worth it.
+            options.set_compression_type(DBCompressionType::None);
+        }
+        Map::Blocks | Map::References | Map::Segments | Map::Peers => {
+            options.set_write_buffer_size(BUFFER_BYTES);
+            options.set_compression_type(DBCompressionType::Lz4);
+        }
+    }
+    options
+}

@@ -1,0 +1,90 @@
+//! The thread that writes the index: everything that waits shares one log write and one sync.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::limits::{
+    DISK_GROUP_BYTES_MAX, DISK_LANE_CALLS_MAX, DISK_RESERVE_BYTES_MAX, DISK_RESERVE_BYTES_MIN,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::file::space_at;
+use super::index::Index;
+use super::lane::Health;
+use crate::env::{Batch, Change, DiskError, Durability};
+
+/// Batches up to this size may use half of the reserve: they are what frees space.
+const LIGHT_BYTES_MAX: usize = 64 << 10;
+
+/// A batch that waits to be written.
+pub(super) struct Write {
+    pub(super) batch: Batch,
+    pub(super) durability: Durability,
+    pub(super) reply: oneshot::Sender<Result<(), DiskError>>,
+}
+
+/// Writes until all senders are gone.
+pub(super) fn run(
+    index: &Arc<Index>,
+    health: &Health,
+    dir: &PathBuf,
+    mut queue: mpsc::Receiver<Write>,
+) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut bytes = put_bytes(&first.batch);
+        let mut group = vec![first];
+        while group.len() < DISK_LANE_CALLS_MAX && bytes < DISK_GROUP_BYTES_MAX {
+            let Ok(write) = queue.try_recv() else { break };
+            bytes += put_bytes(&write.batch);
+            group.push(write);
+        }
+        write_group(index, health, dir, group);
+    }
+}
+
+fn write_group(index: &Index, health: &Health, dir: &PathBuf, group: Vec<Write>) {
+    let (accepted, refused): (Vec<_>, Vec<_>) = match space_at(dir, health) {
+        Ok(space) => {
+            let reserve = reserve_bytes(space.total_bytes);
+            group.into_iter().partition(|write| {
+                let light = put_bytes(&write.batch) <= LIGHT_BYTES_MAX;
+                space.free_bytes >= if light { reserve / 2 } else { reserve }
+            })
+        }
+        Err(_) => (group, Vec::new()),
+    };
+    for write in refused {
+        // Whoever asked may have gone, here and below.
+        write.reply.send(Err(DiskError::Full)).ok();
+    }
+    if accepted.is_empty() {
+        return;
+    }
+    let synced = accepted.iter().any(|write| write.durability == Durability::Synced);
+    let durability = if synced { Durability::Synced } else { Durability::Buffered };
+    let written = health
+        .check()
+        .and_then(|()| index.write(accepted.iter().map(|write| &write.batch), durability));
+    for write in accepted {
+        let result = match &written {
+            Ok(()) => Ok(()),
+            Err(DiskError::Full) => Err(DiskError::Full),
+            Err(error) => Err(health.fail(error.to_string())),
+        };
+        write.reply.send(result).ok();
+    }
+}
+
+/// Returns the free bytes below which the index takes no more. RocksDB must not meet a full device itself:
+/// it stops writing then, and goes on at a moment of its own choosing.
+fn reserve_bytes(device_bytes: u64) -> u64 {
+    (device_bytes / 128).clamp(DISK_RESERVE_BYTES_MIN, DISK_RESERVE_BYTES_MAX)
+}
+
+fn put_bytes(batch: &Batch) -> usize {
+    let bytes = batch.changes.iter().map(|change| match change {
+        Change::Put { key, value, .. } => key.len() + value.len(),
+        Change::Delete { .. } => 0,
+    });
+    bytes.sum()
+}

@@ -1,0 +1,270 @@
+//! The peer table: what was last heard of every peer, and when.
+//!
+//! Owns the records; the machine decides whom to tell. Never: sends, draws by chance.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::interface::Config;
+use crate::limits::CLUSTER_PEERS_MAX;
+use crate::topology::Zone;
+use crate::wire::{GossipEntry, GossipState};
+use crate::{Instant, PeerId};
+use core::time::Duration;
+
+/// Peers up to which the timeouts of [`Config`] hold as they are. A message carries a bounded number of
+/// entries, so news of one peer takes rounds in proportion to the number of peers; see `patience`.
+const PEERS_AT_FULL_SPEED: usize = 100;
+
+/// Latest incarnation that is believed: year 2248 in milliseconds. Beyond is nonsense, and would leave its
+/// victim no higher one to take.
+const INCARNATION_MAX: u64 = 1 << 43;
+
+/// What this peer thinks of another, by its own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Liveness {
+    /// Its heartbeat rises, or it is in contact.
+    Alive,
+    /// Not heard of lately, or never: better ask another one first.
+    Suspect,
+    /// Not heard of for long. It is a member still, and expected back.
+    Dead,
+    /// It said good-bye, and is no member any more.
+    Left,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Who.
+    pub id: PeerId,
+    /// Milliseconds of wall time at its start.
+    pub incarnation: u64,
+    /// Last heartbeat heard of.
+    pub heartbeat: u64,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is.
+    pub zone: Zone,
+    /// Bytes it offers to hold.
+    pub capacity_bytes: u64,
+    /// Bytes it holds, by its own account of some seconds ago.
+    pub used_bytes: u64,
+    /// Multiaddresses it listens on.
+    pub addresses: Vec<String>,
+    /// How it is doing.
+    pub liveness: Liveness,
+    /// Since when, by this peer's clock.
+    pub since: Instant,
+}
+
+impl PeerInfo {
+    pub(super) fn new(entry: GossipEntry, liveness: Liveness, now: Instant) -> Self {
+        Self {
+            id: entry.peer,
+            incarnation: entry.incarnation,
+            heartbeat: entry.heartbeat,
+            name: entry.name,
+            zone: entry.zone,
+            capacity_bytes: entry.capacity_bytes,
+            used_bytes: entry.used_bytes,
+            addresses: entry.addresses,
+            liveness,
+            since: now,
+        }
+    }
+
+    /// Returns what is told of this peer, or written down to be remembered.
+    #[must_use]
+    pub fn to_entry(&self) -> GossipEntry {
+        GossipEntry {
+            peer: self.id,
+            incarnation: self.incarnation,
+            heartbeat: self.heartbeat,
+            state: match self.liveness {
+                Liveness::Alive | Liveness::Suspect | Liveness::Dead => GossipState::Alive,
+                Liveness::Left => GossipState::Left,
+            },
+            name: self.name.clone(),
+            zone: self.zone.clone(),
+            capacity_bytes: self.capacity_bytes,
+            used_bytes: self.used_bytes,
+            addresses: self.addresses.clone(),
+        }
+    }
+
+    /// Orders what is told of one peer: higher is newer. Good-bye ends an incarnation.
+    const fn age(&self) -> (u64, bool, u64) {
+        (self.incarnation, matches!(self.liveness, Liveness::Left), self.heartbeat)
+    }
+}
+
+/// What is known of a peer, and what was done about it.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) info: PeerInfo,
+    /// When its heartbeat last rose, or it was last in contact.
+    pub(super) heard: Instant,
+    /// Messages that carried it since it last changed: the fewer, the more it is news.
+    pub(super) told: u32,
+    /// Whether the driver has a connection to it.
+    pub(super) connected: bool,
+    /// When a connection was last asked for.
+    pub(super) dialled: Option<Instant>,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Liveness or facts are not what they were.
+    pub(super) changed: bool,
+    /// Members, zones or capacities are not what they were.
+    pub(super) topology: bool,
+    /// The table knew something newer.
+    pub(super) outdated: bool,
+}
+
+/// All peers known, this one included.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) records: BTreeMap<PeerId, Record>,
+}
+
+impl Table {
+    /// Takes in what was told of a peer. `firsthand`: by that peer itself.
+    pub(super) fn merge(&mut self, now: Instant, entry: GossipEntry, firsthand: bool) -> Merged {
+        if entry.incarnation > INCARNATION_MAX {
+            return Merged::default();
+        }
+        let told = match entry.state {
+            GossipState::Left => Liveness::Left,
+            // What others say of somebody unknown may be old; its next heartbeat shows.
+            GossipState::Alive if firsthand || self.records.contains_key(&entry.peer) => {
+                Liveness::Alive
+            }
+            GossipState::Alive => Liveness::Suspect,
+        };
+        let told = PeerInfo::new(entry, told, now);
+        match self.records.get_mut(&told.id) {
+            None => self.insert(now, told),
+            Some(record) if told.age() > record.info.age() => record.update(now, told),
+            Some(record) => {
+                Merged { outdated: told.age() < record.info.age(), ..Merged::default() }
+            }
+        }
+    }
+
+    /// Adds a peer, if there is room or room can be made by forgetting one that left.
+    pub(super) fn insert(&mut self, now: Instant, info: PeerInfo) -> Merged {
+        if self.records.len() >= CLUSTER_PEERS_MAX {
+            let gone = self.records.values().filter(|r| r.info.liveness == Liveness::Left);
+            let Some(oldest) = gone.min_by_key(|record| record.info.since).map(|r| r.info.id)
+            else {
+                return Merged::default();
+            };
+            self.records.remove(&oldest);
+        }
+        let topology = info.liveness != Liveness::Left;
+        match self.records.entry(info.id) {
+            Entry::Occupied(_) => Merged::default(),
+            Entry::Vacant(place) => {
+                place.insert(Record::new(info, now));
+                Merged { changed: true, topology, outdated: false }
+            }
+        }
+    }
+
+    /// Judges everybody but `own` by its silence. Pushes who changed; returns whether a member was
+    /// forgotten. Cost: O(peers).
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        own: PeerId,
+        changed: &mut Vec<PeerId>,
+    ) -> bool {
+        let members = self.members().count();
+        let suspect_after = patience(config.suspect_after, members);
+        let dead_after = patience(config.dead_after, members);
+        let mut topology = false;
+        self.records.retain(|id, record| {
+            if *id == own {
+                return true;
+            }
+            let silence = now.since(record.heard);
+            let lasting = now.since(record.info.since);
+            let verdict = match record.info.liveness {
+                Liveness::Alive | Liveness::Suspect if silence >= dead_after => Liveness::Dead,
+                Liveness::Alive if silence >= suspect_after => Liveness::Suspect,
+                same @ (Liveness::Alive | Liveness::Suspect) => same,
+                same @ (Liveness::Dead | Liveness::Left) if lasting >= config.forget_after => {
+                    topology |= same == Liveness::Dead;
+                    changed.push(*id);
+                    return false;
+                }
+                same @ (Liveness::Dead | Liveness::Left) => same,
+            };
+            if record.info.set_liveness(verdict, now) {
+                changed.push(*id);
+            }
+            true
+        });
+        topology
+    }
+
+    /// Forgives everybody a silence of `by`: this peer did not listen.
+    pub(super) fn forgive(&mut self, now: Instant, by: Duration) {
+        for record in self.records.values_mut() {
+            record.heard = record.heard.after(by).min(now);
+        }
+    }
+
+    /// Returns everybody who has not left.
+    pub(super) fn members(&self) -> impl Iterator<Item = &PeerInfo> {
+        let all = self.records.values().map(|record| &record.info);
+        all.filter(|info| info.liveness != Liveness::Left)
+    }
+}
+
+impl Record {
+    pub(super) const fn new(info: PeerInfo, now: Instant) -> Self {
+        Self { info, heard: now, told: 0, connected: false, dialled: None }
+    }
+
+    /// Replaces what is known by something newer.
+    pub(super) fn update(&mut self, now: Instant, told: PeerInfo) -> Merged {
+        let known = &mut self.info;
+        let topology = known.zone != told.zone
+            || known.capacity_bytes != told.capacity_bytes
+            || (known.liveness == Liveness::Left) != (told.liveness == Liveness::Left);
+        let changed = topology
+            || known.liveness != told.liveness
+            || known.incarnation != told.incarnation
+            || known.name != told.name
+            || known.addresses != told.addresses;
+        let since = if known.liveness == told.liveness { known.since } else { now };
+        *known = PeerInfo { since, ..told };
+        self.heard = now;
+        self.told = 0;
+        Merged { changed, topology, outdated: false }
+    }
+}
+
+impl PeerInfo {
+    /// Changes the liveness, and says whether it was another.
+    pub(super) fn set_liveness(&mut self, liveness: Liveness, now: Instant) -> bool {
+        let other = self.liveness != liveness;
+        if other {
+            self.liveness = liveness;
+            self.since = now;
+        }
+        other
+    }
+}
+
+/// Returns how long a silence of `base` may last in a table of `members`: longer in proportion once a
+/// round of messages no longer tells of everybody.
+fn patience(base: Duration, members: usize) -> Duration {
+    let factor = members.min(CLUSTER_PEERS_MAX).div_ceil(PEERS_AT_FULL_SPEED).max(1);
+    base.saturating_mul(u32::try_from(factor).unwrap_or(u32::MAX))
+}
