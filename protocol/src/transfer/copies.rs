@@ -30,6 +30,9 @@ enum Cause {
     TimedOut,
 }
 
+/// A peer that is alive, and comes back soon: its copy is worth waiting for.
+const BUSY: Cause = Cause::Refused(Kind::Busy);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Untried,
@@ -62,7 +65,7 @@ pub(super) struct Copies {
     pub late_since: Option<Instant>,
     slots: Vec<Slot>,
     /// Answers of peers that had answered before; counted only under the planted bug.
-    repeated_answers: usize,
+    answers_repeated: usize,
 }
 
 impl Copies {
@@ -74,7 +77,7 @@ impl Copies {
             bytes_len,
             late_since: None,
             slots: candidates.into_iter().map(slot).collect(),
-            repeated_answers: 0,
+            answers_repeated: 0,
         }
     }
 
@@ -85,7 +88,7 @@ impl Copies {
         };
         slot.outstanding = false;
         if slot.state == State::Stored {
-            self.repeated_answers += 1;
+            self.answers_repeated += 1;
         }
         slot.state = State::Stored;
         true
@@ -97,9 +100,12 @@ impl Copies {
             return false;
         };
         let was_outstanding = core::mem::take(&mut slot.outstanding);
-        // A peer that stored the block holds it, whatever a second put of it came to.
-        if !was_outstanding || slot.state == State::Stored {
+        if !was_outstanding {
             return false;
+        }
+        // A peer that stored the block holds it, whatever a second put of it came to.
+        if slot.state == State::Stored {
+            return true;
         }
         let may_retry = match kind {
             Kind::Busy | Kind::Unavailable | Kind::Corrupt | Kind::Internal => {
@@ -136,6 +142,15 @@ impl Copies {
         }
     }
 
+    /// Gives up on peers that were busy; a block that holds up others does not wait for them.
+    pub(super) fn give_up_busy(&mut self) {
+        for slot in &mut self.slots {
+            if let State::Failed { cause: BUSY, retry_at } = &mut slot.state {
+                *retry_at = None;
+            }
+        }
+    }
+
     /// Chooses the peers to ask now, marks them as asked, and adds them to `targets`.
     pub(super) fn choose(
         &mut self,
@@ -147,13 +162,19 @@ impl Copies {
         let wanted = rule.replicas.get();
         loop {
             let pending = self.pending_count();
-            let live = self.stored_count() + pending;
+            let live = self.counted(rule) + pending;
             // Enough copies in too few zones, and none under way: one more, in another zone.
             let zones_short = pending == 0 && !self.is_durable(now, rule, shunned);
             if live >= wanted && !zones_short {
                 return;
             }
             let last_resort = live < rule.replicas.write_quorum();
+            if rule.counts_duplicates
+                && let Some(peer) = self.repeat()
+            {
+                targets.push(peer);
+                continue;
+            }
             let Some(index) = self.next_target(now, shunned, last_resort) else { return };
             let slot = &mut self.slots[index];
             slot.state = State::Pending { since: now };
@@ -176,7 +197,8 @@ impl Copies {
             let elsewhere = |slot: &Slot| fits(slot) && !covered.contains(&slot.candidate.zone);
             self.slots.iter().position(elsewhere).or_else(|| self.slots.iter().position(fits))
         };
-        let eligible = first(&|slot| slot.is_eligible(now, shunned));
+        let eligible = first(&|slot| slot.is_eligible(now, shunned))
+            .or_else(|| first(&|slot| slot.busy_until().is_some_and(|until| until <= now)));
         if !last_resort {
             return eligible;
         }
@@ -196,7 +218,7 @@ impl Copies {
     pub(super) fn is_durable(&self, now: Instant, rule: &Rule, shunned: &Shunned) -> bool {
         let quorum = rule.replicas.write_quorum();
         if rule.counts_duplicates {
-            return self.stored_count() + self.repeated_answers >= quorum;
+            return self.counted(rule) >= quorum;
         }
         if self.stored_count() < quorum {
             return false;
@@ -216,6 +238,9 @@ impl Copies {
                 State::Untried if slot.is_eligible(now, shunned) => {
                     zones_left.insert(zone);
                 }
+                State::Failed { .. } if slot.busy_until().is_some() => {
+                    zones_left.insert(zone);
+                }
                 State::Untried | State::Failed { .. } => {}
             }
         }
@@ -224,7 +249,8 @@ impl Copies {
 
     /// Says whether nothing more is expected of a durable block. To be asked after [`Copies::choose`].
     pub(super) fn is_settled(&self, rule: &Rule) -> bool {
-        self.stored_count() >= rule.replicas.get() || self.pending_count() == 0
+        let waits = self.pending_count() > 0 || self.busy_until().next().is_some();
+        self.counted(rule) >= rule.replicas.get() || !waits
     }
 
     /// Says whether the write quorum can't be reached any more.
@@ -238,21 +264,46 @@ impl Copies {
 
     /// Returns when something happens here without an input.
     pub(super) fn next_deadline(&self, rule: &Rule) -> Option<Instant> {
-        let live = self.stored_count() + self.pending_count();
+        let live = self.counted(rule) + self.pending_count();
         let waits_to_retry = live < rule.replicas.write_quorum();
-        self.slots
-            .iter()
-            .filter_map(|slot| match slot.state {
-                State::Pending { since } => Some(since.after(rule.request_timeout)),
-                State::Failed { retry_at, .. } if waits_to_retry => retry_at,
-                State::Failed { .. } | State::Untried | State::Stored => None,
-            })
-            .min()
+        let deadline = |slot: &Slot| match slot.state {
+            State::Pending { since } => Some(since.after(rule.request_timeout)),
+            State::Failed { retry_at, .. } if waits_to_retry => retry_at,
+            State::Failed { .. } | State::Untried | State::Stored => None,
+        };
+        // Busy peers are not asked while enough others are.
+        let waits_for_busy = live < rule.replicas.get() || self.pending_count() == 0;
+        let busy = self.busy_until().filter(|_| waits_for_busy);
+        self.slots.iter().filter_map(deadline).chain(busy).min()
+    }
+
+    /// Returns from when each busy peer may be asked again.
+    fn busy_until(&self) -> impl Iterator<Item = Instant> {
+        self.slots.iter().filter_map(Slot::busy_until)
     }
 
     /// Returns how many distinct peers hold the block.
     pub(super) fn stored_count(&self) -> usize {
         self.slots.iter().filter(|slot| slot.state == State::Stored).count()
+    }
+
+    /// Returns how many holders the block is believed to have.
+    fn counted(&self, rule: &Rule) -> usize {
+        let repeated = if rule.counts_duplicates { self.answers_repeated } else { 0 };
+        self.stored_count() + repeated
+    }
+
+    /// Returns a holder to take the place of one that failed, though it has the block already: the other
+    /// half of the planted bug, without which a shell that matches answers to requests would hide it.
+    fn repeat(&mut self) -> Option<PeerId> {
+        let has_failed = |slot: &Slot| matches!(slot.state, State::Failed { .. });
+        if !self.slots.iter().any(has_failed) {
+            return None;
+        }
+        let is_idle = |slot: &&mut Slot| slot.state == State::Stored && !slot.outstanding;
+        let slot = self.slots.iter_mut().find(is_idle)?;
+        slot.outstanding = true;
+        Some(slot.candidate.peer)
     }
 
     fn pending_count(&self) -> usize {
@@ -302,6 +353,14 @@ impl Copies {
 }
 
 impl Slot {
+    /// Returns from when this peer may be asked again, if it was busy and may be asked at all.
+    fn busy_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Failed { cause: BUSY, retry_at } => retry_at,
+            State::Failed { .. } | State::Untried | State::Pending { .. } | State::Stored => None,
+        }
+    }
+
     /// Says whether this peer may be asked while there is a choice.
     fn is_eligible(&self, now: Instant, shunned: &Shunned) -> bool {
         self.state == State::Untried

@@ -310,6 +310,8 @@ impl Download {
         for corrupt in fetch.corrupt().iter().filter(|corrupt| **corrupt != peer) {
             out.push(DownloadOutput::Repair { cid, peer: *corrupt, bytes: bytes.clone() });
         }
+        // The reader has named the place that waits for room, and serves it with the others.
+        self.next = self.next.take().filter(|next| next.cid != cid);
         if let Err(error) = self.reader.supply(cid, bytes) {
             self.fail(fault_of(self.root, &error), out);
         }
@@ -324,8 +326,10 @@ impl Download {
         let mut wanted: Vec<(u64, Cid)> =
             self.fetches.iter().map(|(cid, fetch)| (fetch.order, *cid)).collect();
         wanted.sort_unstable();
+        for (_, cid) in &wanted {
+            self.drive(now, *cid, out);
+        }
         for (_, cid) in wanted {
-            self.drive(now, cid, out);
             let Some(fetch) = self.fetches.get_mut(&cid) else { continue };
             if let Some(peer) = fetch.hedge(now, self.config.local, &self.pace, &mut self.prng) {
                 self.pace.asked(peer, fetch.bytes_expected, true);

@@ -208,12 +208,18 @@ impl Fetch {
     }
 
     fn hedge_at(&self, pace: &Pace) -> Option<Instant> {
-        let has_spare =
-            self.slots.iter().any(|slot| slot.state == State::Untried && slot.candidate.usable);
-        if self.has_hedged || !has_spare || !pace.may_hedge() {
+        if self.has_hedged || !pace.may_hedge() {
             return None;
         }
-        self.asked().min().map(|since| since.after(pace.hedge_after()))
+        let since = self.asked().min()?;
+        let spare_from = self.spares_from(pace).min()?;
+        Some(since.after(pace.hedge_after()).max(spare_from))
+    }
+
+    /// Returns from when each holder may be asked that was not asked and is thought alive.
+    fn spares_from(&self, pace: &Pace) -> impl Iterator<Item = Instant> {
+        let spare = |slot: &&Slot| slot.state == State::Untried && slot.candidate.usable;
+        self.slots.iter().filter(spare).map(|slot| pace.aside_until(slot.candidate.peer))
     }
 
     /// Decides what to do next; marks the peer that is to be asked.
@@ -277,10 +283,7 @@ impl Fetch {
 
     /// Returns when the first busy holder may be asked again, for this block or another one.
     fn return_at(&self, pace: &Pace) -> Option<Instant> {
-        let untried =
-            self.slots.iter().filter(|slot| slot.state == State::Untried && slot.candidate.usable);
-        let aside = untried.map(|slot| pace.aside_until(slot.candidate.peer));
-        self.slots.iter().filter_map(Slot::busy_until).chain(aside).min()
+        self.slots.iter().filter_map(Slot::busy_until).chain(self.spares_from(pace)).min()
     }
 
     /// Returns since when each request that is not overdue has been open.

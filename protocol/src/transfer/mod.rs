@@ -15,6 +15,10 @@ pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};
 
 #[cfg(test)]
+mod download_model_test;
+#[cfg(test)]
+mod download_test;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod upload_model_test;

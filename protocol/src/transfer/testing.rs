@@ -1,7 +1,12 @@
 //! Names and small makers for the tests of transfers.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::candidate::{Candidate, ZoneIndex};
-use crate::{Cid, Codec, Instant, PeerId};
+use crate::dag::FileBuilder;
+use crate::{Cid, Codec, Instant, PeerId, Prng};
 
 pub(super) const A: PeerId = peer(1);
 pub(super) const B: PeerId = peer(2);
@@ -38,4 +43,35 @@ pub(super) const fn candidate(peer: PeerId, zone: u16) -> Candidate {
 /// Returns the candidate as the failure detector shows it when it is dead.
 pub(super) const fn dead(candidate: Candidate) -> Candidate {
     Candidate { usable: false, ..candidate }
+}
+
+/// An object whose blocks are all known.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub root: Cid,
+    pub bytes: Vec<u8>,
+    pub blocks: BTreeMap<Cid, Bytes>,
+}
+
+/// Returns the object of `bytes` with leaves of `leaf_bytes`.
+pub(super) fn object(bytes: Vec<u8>, leaf_bytes: usize) -> Object {
+    let mut blocks = BTreeMap::new();
+    let mut nodes = Vec::new();
+    let mut builder = FileBuilder::new();
+    for leaf in bytes.chunks(leaf_bytes) {
+        let cid = Cid::of(Codec::Raw, leaf);
+        blocks.insert(cid, Bytes::copy_from_slice(leaf));
+        builder.leaf(cid, u32::try_from(leaf.len()).unwrap(), &mut nodes);
+    }
+    if bytes.is_empty() {
+        blocks.insert(Cid::of(Codec::Raw, b""), Bytes::new());
+    }
+    let root = builder.finish(&mut nodes).cid;
+    blocks.extend(nodes.into_iter().map(|node| (node.cid, node.bytes)));
+    Object { root, bytes, blocks }
+}
+
+/// Returns bytes that differ from place to place.
+pub(super) fn random_bytes(prng: &mut Prng, len: usize) -> Vec<u8> {
+    (0..len).map(|_| u8::try_from(prng.below(256)).unwrap()).collect()
 }

@@ -341,6 +341,7 @@ impl Upload {
         let Some(copies) = self.blocks.get_mut(&cid) else { return };
         let mut overdue = Vec::new();
         copies.expire(now, Duration::ZERO, &mut overdue);
+        copies.give_up_busy();
         copies.late_since = Some(now);
         for peer in overdue {
             self.shun(now, peer, self.config.request_timeout);
@@ -425,7 +426,8 @@ const fn shun_time(kind: Kind, request_timeout: Duration) -> Duration {
             request_timeout.saturating_mul(3)
         }
         Kind::Unavailable | Kind::Corrupt | Kind::Internal => Duration::from_secs(1),
-        Kind::Busy => Duration::from_millis(100),
+        // It comes back soon, and a spare that took its blocks would hold them in the wrong place.
+        Kind::Busy => Duration::ZERO,
     }
 }
 

@@ -43,6 +43,7 @@ struct World {
     lost_percent: u64,
     repeated_percent: u64,
     damaged_percent: u64,
+    busy_percent: u64,
     has_faults: bool,
 }
 
@@ -53,8 +54,8 @@ impl World {
         let zones = 1 + prng.below(peers);
         let has_faults = prng.chance(4, 5);
         let mut percent = |most: u64| if has_faults { prng.below(most + 1) } else { 0 };
-        let (lost_percent, repeated_percent, damaged_percent) =
-            (percent(10), percent(30), percent(5));
+        let (lost_percent, repeated_percent) = (percent(10), percent(30));
+        let (damaged_percent, busy_percent) = (percent(5), percent(20));
         let mut world = Self {
             holders: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -62,6 +63,7 @@ impl World {
             lost_percent,
             repeated_percent,
             damaged_percent,
+            busy_percent,
             has_faults,
             prng,
         };
@@ -126,6 +128,7 @@ impl World {
 
     fn arrive(&mut self, now: Instant, cid: Cid, target: PeerId) {
         let is_damaged = self.prng.chance(self.damaged_percent, 100);
+        let is_busy = self.prng.chance(self.busy_percent, 100);
         let Some(holder) = self.holders.get_mut(&target) else { panic!("put to a stranger") };
         let latency_ms = holder.latency_ms;
         if !holder.is_up {
@@ -133,6 +136,8 @@ impl World {
         }
         let input = if is_damaged {
             UploadInput::Failed { cid, peer: target, kind: Kind::Corrupt }
+        } else if is_busy {
+            UploadInput::Failed { cid, peer: target, kind: Kind::Busy }
         } else if holder.stored.contains(&cid) || holder.stored.len() < holder.room_blocks {
             holder.stored.insert(cid);
             UploadInput::Stored { cid, peer: target }
@@ -201,10 +206,8 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
             match (event_at, deadline) {
                 (None, None) => return Err(format!("hangs without a deadline: {upload:?}")),
                 (event_at, Some(deadline)) if event_at.is_none_or(|at| deadline <= at) => {
-                    if deadline < now {
-                        return Err(format!("deadline {deadline:?} lies before {now:?}"));
-                    }
-                    now = deadline;
+                    // One that lies in the past is due at once.
+                    now = now.max(deadline);
                     UploadInput::Tick
                 }
                 (Some(_), _) | (None, Some(_)) => {
@@ -255,11 +258,12 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
                 UploadOutput::Cancel { .. } => {}
                 UploadOutput::BlockDone { cid, copies } => {
                     block_done.insert(*cid);
-                    if world.holder_count(cid) < quorum || world.holder_count(cid) < *copies {
-                        return Err(format!(
-                            "block done on {} of {copies}",
-                            world.holder_count(cid)
-                        ));
+                    let holders = world.holder_count(cid);
+                    if holders < quorum {
+                        return Err(format!("BlockDone with {holders} of {quorum} holders"));
+                    }
+                    if holders < *copies {
+                        return Err(format!("{copies} copies told, {holders} there"));
                     }
                 }
                 UploadOutput::Durable | UploadOutput::Acknowledge => {
@@ -308,7 +312,7 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
 #[test]
 fn an_acknowledged_object_is_held_by_a_quorum_whatever_the_network_does() {
     let mut ends: BTreeMap<String, u32> = BTreeMap::new();
-    for seed in 0..2_000 {
+    for seed in 0..1_000 {
         match run(seed, false) {
             Ok(end) => *ends.entry(format!("{end:?}")).or_default() += 1,
             Err(broken) => panic!("seed {seed}: {broken}"),
@@ -318,11 +322,17 @@ fn an_acknowledged_object_is_held_by_a_quorum_whatever_the_network_does() {
     for end in ["Complete", "Failed(Full)", "Failed(Unavailable)"] {
         assert!(ends.get(end).is_some_and(|count| *count > 20), "{ends:?}");
     }
-    assert!(ends["Complete"] > 1_000, "{ends:?}");
+    assert!(ends["Complete"] > 500, "{ends:?}");
 }
 
 #[test]
 fn counting_one_holder_twice_is_found() {
-    let broken = (0..300).filter(|seed| run(*seed, true).is_err()).count();
-    assert!(broken > 0);
+    let mut found = 0;
+    for seed in 0..300 {
+        let Err(broken) = run(seed, true) else { continue };
+        // It shows as too few holders, and upsets nothing else.
+        assert!(broken.ends_with(" holders"), "seed {seed}: {broken}");
+        found += 1;
+    }
+    assert!(found > 30, "found by {found} seeds");
 }

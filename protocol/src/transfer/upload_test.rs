@@ -214,6 +214,35 @@ fn a_busy_peer_is_asked_again_when_the_quorum_needs_it() {
 }
 
 #[test]
+fn the_last_copy_waits_for_a_busy_peer() {
+    let mut upload = upload(3);
+    let b = block(1);
+    step(&mut upload, ms(0), feed(b, apart(&[A, B, C])));
+    step(&mut upload, ms(0), In::End);
+    step(&mut upload, ms(0), stored(b, A));
+    assert_eq!(step(&mut upload, ms(0), failed(b, C, Kind::Busy)), []);
+    assert_eq!(step(&mut upload, ms(0), stored(b, B)), [Out::Durable]);
+    assert_eq!(step(&mut upload, ms(250), In::Tick), [put(b, C)]);
+    assert_eq!(
+        step(&mut upload, ms(251), stored(b, C)),
+        [done(b, 3), Out::Acknowledge, Out::Complete]
+    );
+}
+
+#[test]
+fn a_busy_zone_still_lasts() {
+    let mut upload = upload(3);
+    let b = block(1);
+    let candidates = vec![candidate(A, 1), candidate(B, 1), candidate(C, 2)];
+    step(&mut upload, ms(0), feed(b, candidates));
+    step(&mut upload, ms(0), In::End);
+    step(&mut upload, ms(0), failed(b, C, Kind::Busy));
+    step(&mut upload, ms(0), stored(b, A));
+    assert_eq!(step(&mut upload, ms(0), stored(b, B)), []);
+    assert_eq!(step(&mut upload, ms(250), In::Tick), [put(b, C)]);
+}
+
+#[test]
 fn a_lost_peer_fails_all_its_puts_at_once() {
     let mut upload = upload(2);
     for number in 1..=3 {
