@@ -59,7 +59,7 @@ const _: () = assert!(CDC_BYTES_MIN < CDC_BYTES_AVERAGE && CDC_BYTES_AVERAGE < C
 /// Hash ranges that CIDs are divided into: the unit of placement, inventory and anti-entropy.
 /// 2^16 keeps about 20 partition copies on each of 10,000 peers with three replicas, so that whole
 /// partitions can be spread to a few per cent, while a table of them stays below 1 MiB.
-pub const PARTITIONS: u32 = 1 << 16;
+pub const PARTITIONS: u32 = 1 << 17;
 
 /// Most copies of a block. More than this many simultaneous losses is not what replication is for.
 pub const REPLICAS_MAX: u8 = 8;

@@ -76,7 +76,7 @@ impl Candidates {
     /// Returns the worst score at which a choice among candidates is sure, under today's weights.
     pub(super) fn bound(&self, contest: &Contest) -> i32 {
         let raised = contest.members.iter().zip(&self.weights).map(|(m, weight)| m.weight - weight);
-        self.sieve.bound().saturating_sub(raised.max().unwrap_or(0).max(0))
+        self.sieve.bound().saturating_sub(raised.max().unwrap_or(0))
     }
 
     /// Fills `entrants` with the candidates' scores under today's weights.

@@ -18,7 +18,7 @@ const CERTAIN: i32 = 32 * ONE;
 
 /// Copies a peer holds in the sample of partitions on which weights are balanced: their chance error of
 /// 1 % is what the placement of a small cluster is off by.
-const SAMPLE_COPIES: usize = 8192;
+const SAMPLE_COPIES: usize = 4096;
 
 /// Partitions on which weights are first brought near.
 const COARSE_PARTITIONS: usize = 4096;
@@ -26,6 +26,10 @@ const COARSE_PARTITIONS: usize = 4096;
 /// Steps of balancing on the coarse sample, and on the full one.
 const COARSE_STEPS: usize = 5;
 const FINE_STEPS: usize = 8;
+
+/// Steps of aiming.
+const AIM_STEPS: usize = 6;
+const AIM_MEMBERS: usize = 400;
 
 /// Rounds of shedding at most. Guess: measured foundings take 5 to 20.
 const SHED_ROUNDS_MAX: usize = 64;
@@ -45,14 +49,20 @@ pub(super) fn found(contest: &mut Contest) -> Vec<u16> {
     if contest.members.len() * 64 <= coarse * contest.copies {
         targets.balance(contest, &candidates, coarse, COARSE_STEPS);
     }
-    targets.balance(contest, &candidates, sample, FINE_STEPS);
+    if contest.members.len() <= AIM_MEMBERS {
+        targets.balance(contest, &candidates, sample, FINE_STEPS);
+    }
+    if sample == PARTITIONS as usize && contest.members.len() > AIM_MEMBERS {
+        targets.aim(contest, &candidates);
+    }
     let source = if sample == PARTITIONS as usize { Source::Found(&candidates) } else { Source::All };
     let mut table = match source {
         Source::Found(_) => source.table(contest),
         Source::All => table_of(contest),
     };
     let caps = founding_caps(&targets.shares);
-    shed(contest, &mut table, source, &caps, u64::MAX);
+    let before = table.clone();
+    shed(contest, &mut table, source, &caps, &before, u64::MAX);
     table
 }
 
@@ -69,7 +79,7 @@ pub(super) fn hard_cap(share: u64) -> u32 {
 /// pushing anybody above those.
 fn founding_caps(shares: &[u64]) -> Vec<u32> {
     let soft = |share: u64| {
-        let near = u32::try_from((share + share / 40) >> SHARE_BITS).unwrap_or(u32::MAX);
+        let near = u32::try_from((share + share / 32) >> SHARE_BITS).unwrap_or(u32::MAX);
         let up = u32::try_from(share.div_ceil(1 << SHARE_BITS)).unwrap_or(u32::MAX);
         near.max(up).min(hard_cap(share).saturating_sub(1).max(1))
     };
@@ -165,30 +175,90 @@ impl Targets {
         }
     }
 
-    /// Says whether everybody holds its share up to a copy of the sample or a half per cent.
+    /// Gives each member the weight at which it would hold its share if the others kept theirs.
+    ///
+    /// With few copies for each member this is exact where the ratio of copies says little.
+    fn aim(&self, contest: &mut Contest, candidates: &Candidates) {
+        let source = Source::Found(candidates);
+        let mut needs: Vec<Vec<i32>> = vec![Vec::new(); contest.members.len()];
+        let mut entrants = Vec::new();
+        let mut open = Vec::new();
+        for _ in 0..AIM_STEPS {
+            let mut counts = vec![0u32; contest.members.len()];
+            let bound = source.bound(contest);
+            for partition in 0..PARTITIONS {
+                let choice = source.choose(contest, partition, bound, &mut entrants, None);
+                open.clear();
+                open.extend_from_slice(&entrants);
+                for entrant in &open {
+                    let index = usize::from(entrant.member);
+                    let (Some(member), Some(needs)) =
+                        (contest.members.get(index), needs.get_mut(index))
+                    else {
+                        continue;
+                    };
+                    let rival = if choice.as_slice().contains(entrant) {
+                        counts.iter_mut().skip(index).take(1).for_each(|count| *count += 1);
+                        let others = contest.choose(&open, Some(entrant.member));
+                        let mut next =
+                            others.as_slice().iter().filter(|e| !choice.as_slice().contains(e));
+                        next.next().copied()
+                    } else {
+                        contest.displaced(&choice, member.zone)
+                    };
+                    if let Some(rival) = rival {
+                        let tie = i32::from(entrant.member > rival.member);
+                        needs.push(entrant.score.saturating_add(member.weight) - rival.score + tie);
+                    } else {
+                        needs.push(i32::MIN);
+                    }
+                }
+            }
+            for (((member, needs), share), count) in
+                contest.members.iter_mut().zip(&mut needs).zip(&self.shares).zip(counts)
+            {
+                let target = u32::try_from(share >> SHARE_BITS).unwrap_or(u32::MAX).max(1);
+                if count != target && count != target + 1 {
+                    let nth = (target as usize).min(needs.len());
+                    if let Some(last) = nth.checked_sub(1) {
+                        let need = *needs.select_nth_unstable(last).1;
+                        if need > i32::MIN {
+                            member.weight = need;
+                        }
+                    }
+                }
+                needs.clear();
+            }
+        }
+    }
+
+    /// Says whether everybody holds its share up to a copy of the sample or one per cent.
     fn are_met(&self, holds: &[u64], copy: u64) -> bool {
         let mut pairs = self.shares.iter().zip(holds);
-        pairs.all(|(share, holds)| share.abs_diff(*holds) <= copy.max(share / 200))
+        pairs.all(|(share, holds)| share.abs_diff(*holds) <= copy.max(share / 100))
     }
 }
 
 /// Lowers the weights of those who hold more than their caps until nobody does, or until `budget` copies
-/// have moved. Returns how many did.
+/// have moved since the table was `before`.
 pub(super) fn shed(
     contest: &mut Contest,
     table: &mut [u16],
     source: Source<'_>,
     caps: &[u32],
+    before: &[u16],
     budget: u64,
-) -> u64 {
-    let mut moved = 0;
+) {
+    let rows = table.chunks_exact(contest.copies).zip(before.chunks_exact(contest.copies));
+    let mut moved = rows.map(|(row, old)| copies_moved(row, old)).sum::<u64>();
     let mut margins: Vec<Vec<i32>> = vec![Vec::new(); contest.members.len()];
     for _ in 0..SHED_ROUNDS_MAX {
         let counts = held(table, contest.members.len());
         let excess: Vec<u32> =
-            counts.iter().zip(caps).map(|(count, cap)| count.saturating_sub(*cap)).collect();
+            counts.iter().zip(caps).map(|(count, cap)| excess_of(*count, *cap)).collect();
         let all = excess.iter().map(|excess| u64::from(*excess)).sum::<u64>();
-        if all == 0 || moved >= budget {
+        // The last hundredth is not worth the rounds.
+        if all == 0 || moved >= budget - budget / 128 {
             break;
         }
         let affected = find_margins(contest, table, source, &excess, &mut margins);
@@ -196,19 +266,33 @@ pub(super) fn shed(
         for ((member, excess), margins) in contest.members.iter_mut().zip(&excess).zip(&mut margins) {
             // Rounded up: the last copy of the budget may be spent by several.
             let count = (u64::from(*excess) * allowed).div_ceil(all);
-            let nth = usize::try_from(count).unwrap_or(usize::MAX);
-            if let Some(last) = nth.checked_sub(1).filter(|last| *last < margins.len()) {
-                let margin = *margins.select_nth_unstable(last).1;
-                // A margin without end belongs to a copy that nobody else can take.
-                if margin < i32::MAX {
-                    member.weight -= margin;
-                }
-            }
+            lower(&mut member.weight, margins, usize::try_from(count).unwrap_or(usize::MAX));
             margins.clear();
         }
-        moved += choose_again(contest, table, source, &affected);
+        moved = choose_again(contest, table, before, source, &affected, moved);
     }
-    moved
+}
+
+/// Returns how many copies are to go when `count` are held: somewhat more than the excess, so that those
+/// who pass copies to each other come to an end.
+fn excess_of(count: u32, cap: u32) -> u32 {
+    if count <= cap { 0 } else { count - (cap - cap / 256) }
+}
+
+/// Lowers a weight until the `count` copies with the smallest margins are lost, and on to where the next
+/// one would be: otherwise two peers at their caps could pass one copy back and forth by tiny steps.
+/// Source: the bid of Bertsekas' auction algorithm, 1988.
+fn lower(weight: &mut i32, margins: &mut [i32], count: usize) {
+    if count == 0 {
+        return;
+    }
+    margins.sort_unstable();
+    // A margin without end belongs to a copy that nobody else can take.
+    let finite = margins.partition_point(|margin| *margin < i32::MAX);
+    let finite = margins.get(..finite).unwrap_or_default();
+    let last = finite.get(count - 1).or(finite.last()).copied().unwrap_or(0);
+    let next = finite.get(count).map_or(last, |next| next - 1);
+    *weight -= next.max(last);
 }
 
 /// Collects by how much the weight of each peer with an excess has to fall for it to lose each of its
@@ -249,19 +333,34 @@ fn find_margins(
     affected
 }
 
-/// Chooses anew for some partitions, and returns how many copies moved.
-fn choose_again(contest: &Contest, table: &mut [u16], source: Source<'_>, some: &[u32]) -> u64 {
-    let mut moved = 0;
+/// Chooses anew for some partitions, and returns how many copies then differ from `before`, of which
+/// `moved` did.
+fn choose_again(
+    contest: &Contest,
+    table: &mut [u16],
+    before: &[u16],
+    source: Source<'_>,
+    some: &[u32],
+    mut moved: u64,
+) -> u64 {
     let mut entrants = Vec::new();
     let bound = source.bound(contest);
     for partition in some {
-        let choice = source.choose(contest, *partition, bound, &mut entrants, None);
         let start = *partition as usize * contest.copies;
-        let row = table.get(start..start + contest.copies).unwrap_or_default();
-        moved += choice.as_slice().iter().filter(|e| !row.contains(&e.member)).count() as u64;
+        let at = start..start + contest.copies;
+        let old = before.get(at.clone()).unwrap_or_default();
+        let differ = |table: &[u16]| copies_moved(table.get(at.clone()).unwrap_or_default(), old);
+        moved -= differ(table);
+        let choice = source.choose(contest, *partition, bound, &mut entrants, None);
         put(table, *partition, contest.copies, &choice);
+        moved += differ(table);
     }
     moved
+}
+
+/// Returns how many members of a row were not in the old one.
+fn copies_moved(row: &[u16], old: &[u16]) -> u64 {
+    row.iter().filter(|member| !old.contains(member)).count() as u64
 }
 
 /// Returns the logarithm of `part : whole - part`, within what stands for certainty.
