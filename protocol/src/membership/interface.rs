@@ -12,11 +12,11 @@ pub struct Config {
     /// Peers told in a round. With 3, news reaches 100 peers within 5 rounds, and loss of a tenth of the
     /// messages costs about one more.
     pub fanout: usize,
-    /// Silence after which a peer is suspected: 6 rounds. Longer in clusters of more than 100
-    /// peers, in proportion.
+    /// Silence after which a peer is suspected: 6 rounds, a quarter more than the longest silence of a live
+    /// peer in simulation. In clusters of more than 50 peers, longer in proportion.
     pub suspect_after: Duration,
     /// Silence after which a peer is taken for dead: 20 rounds; what gossip brings within them is beyond
-    /// doubt. Longer in clusters of more than 100 peers, in proportion.
+    /// doubt. In clusters of more than 50 peers, longer in proportion.
     pub dead_after: Duration,
     /// How long a dead peer is remembered, and a good-bye, so that old gossip brings nobody back: longer
     /// than a machine is usually away for repair.
@@ -54,7 +54,8 @@ pub enum Input {
         /// Who, as the connection proves.
         peer: PeerId,
     },
-    /// The last connection to a peer ended. No judgement: another one is asked for.
+    /// The last connection to a peer ended. No judgement: another one is asked for, and if that fails,
+    /// the driver reports [`Input::Unreachable`].
     Disconnected {
         /// Who.
         peer: PeerId,
@@ -81,7 +82,8 @@ pub enum Input {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send a notice on the connection to a peer. It may get lost.
+    /// Send a notice on the connection to a peer. It may get lost; if there is no connection, report
+    /// [`Input::Disconnected`].
     Send {
         /// To whom.
         to: PeerId,

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::interface::{Config, Input, Output};
-use super::table::{Liveness, Merged, PeerInfo, Table};
+use super::table::{INCARNATION_MAX, Liveness, Merged, PeerInfo, Table};
 use crate::limits::PEER_ADDRESSES_MAX;
 use crate::topology::{Epoch, ReplicaCount, Topology, TopologyPeer};
 use crate::wire::{GossipEntry, GossipState, Notice, WireError, is_address};
@@ -44,13 +44,14 @@ impl Membership {
     /// # Errors
     /// Those of [`GossipEntry::validate`].
     pub fn new(
-        own: GossipEntry,
+        mut own: GossipEntry,
         config: Config,
         prng: Prng,
         now: Instant,
     ) -> Result<Self, WireError> {
         own.validate()?;
         let id = own.peer;
+        own.incarnation = own.incarnation.min(INCARNATION_MAX);
         let mut table = Table::default();
         table.insert(now, PeerInfo::new(own, Liveness::Alive, now));
         let (strangers, cursor, last_round) = (BTreeSet::new(), None, None);
@@ -164,6 +165,11 @@ impl Membership {
                 continue;
             }
             let merged = self.table.merge(now, entry, peer == from);
+            if let Some(record) = self.table.records.get_mut(&peer)
+                && self.strangers.remove(&peer)
+            {
+                record.connected = true;
+            }
             topology |= merged.topology;
             outdated |= merged.outdated && peer == from;
             report(peer, Merged { topology: false, ..merged }, out);
@@ -171,14 +177,10 @@ impl Membership {
         if topology {
             out.push(Output::TopologyChanged);
         }
-        if let Some(record) = self.table.records.get(&from) {
-            self.strangers.remove(&from);
-            if outdated {
-                // It started again with its clock set back: it must learn which incarnation to exceed.
-                let entries = vec![record.info.to_entry()];
-                let notice = Notice::Gossip { entries, answer: false };
-                out.push(Output::Send { to: from, notice });
-            }
+        if outdated && let Some(known) = self.get(from) {
+            // It started again with its clock set back: it must learn which incarnation to exceed.
+            let notice = Notice::Gossip { entries: vec![known.to_entry()], answer: false };
+            out.push(Output::Send { to: from, notice });
         }
         let after = incarnation_of(&self.table);
         if answer && after.is_some() && after != before {
@@ -194,7 +196,10 @@ impl Membership {
         let Some(record) = self.table.records.get_mut(&self.own) else { return };
         let own = &mut record.info;
         let foreign = told.state == GossipState::Left || told.heartbeat > own.heartbeat;
-        if told.incarnation > own.incarnation || (told.incarnation == own.incarnation && foreign) {
+        let later = told.incarnation > own.incarnation;
+        // Beyond the highest that is believed it would be refused by everybody.
+        let believed = told.incarnation < INCARNATION_MAX;
+        if believed && (later || (told.incarnation == own.incarnation && foreign)) {
             own.incarnation = told.incarnation.saturating_add(1);
         }
     }
@@ -297,3 +302,7 @@ fn report(peer: PeerId, merged: Merged, out: &mut Vec<Output>) {
         out.push(Output::TopologyChanged);
     }
 }
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Config, Input, Liveness, Membership, Output};
-use crate::topology::Zone;
+use crate::limits::FRAME_HEAD_BYTES_MAX;
+use crate::topology::{ReplicaCount, Topology, Zone};
 use crate::wire::{GossipEntry, GossipState, Message, Notice};
 use crate::{Instant, PeerId, Prng};
 use core::time::Duration;
@@ -211,38 +212,186 @@ const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// Full sizes take minutes without optimisation, so the tests of every day are smaller.
+const fn size(debug: u32, release: u32) -> u32 {
+    if cfg!(debug_assertions) { debug } else { release }
+}
+
 #[test]
-fn calibrate() {
-    for (count, loss) in [(20u32, 10u64), (50, 10), (100, 10), (200, 10), (400, 10), (1000, 0)] {
-        let mut network = Network::new(1, loss);
-        for number in 0..count {
+fn twenty_peers_that_know_one_other_each_know_all_within_ten_seconds() {
+    for (seed, loss_percent) in [(1, 0), (2, 0), (3, 10), (4, 10)] {
+        let mut network = Network::new(seed, loss_percent);
+        for number in 0..20 {
             network.start(number, 100, number.checked_sub(1));
         }
-        let total = usize::try_from(count).unwrap();
-        let took = network
-            .run_until(secs(120), |n| n.machines.values().all(|m| m.peers().count() == total));
-        let took2 = network.run_until(secs(120), |n| n.all_know_all(total));
-        network.deaths.clear();
-        let mut worst = Duration::ZERO;
-        let mut suspects = 0;
-        for _ in 0..40 {
-            network.run(Duration::from_millis(500));
-            for (own, m) in &network.machines {
-                for (peer, r) in &m.table.records {
-                    if peer != own {
-                        worst = worst.max(network.now.since(r.heard));
-                        if r.info.liveness != Liveness::Alive {
-                            suspects += 1;
-                        }
-                    }
+        network.run_until(secs(10), |network| network.all_know_all(20));
+        let topologies = network.machines.values().map(|machine| machine.topology(three()));
+        let mut topologies: Vec<Topology> = topologies.collect();
+        topologies.dedup();
+        assert_eq!(topologies.len(), 1, "seed {seed}: peers disagree on the topology");
+    }
+}
+
+/// Starts `count` peers at once, each knowing one that started earlier, and returns how long it takes until
+/// each knows of all.
+fn convergence(seed: u64, count: u32) -> (Network, Duration) {
+    let mut network = Network::new(seed, 0);
+    for number in 0..count {
+        let earlier = u32::try_from(network.prng.below(number.into())).unwrap();
+        network.start(number, 100, (number > 0).then_some(earlier));
+    }
+    let total = usize::try_from(count).unwrap();
+    let known = |network: &Network| network.machines.values().all(|m| m.peers().count() == total);
+    let took = network.run_until(secs(60), known);
+    (network, took)
+}
+
+#[test]
+fn a_large_cluster_learns_of_all_members_in_few_rounds() {
+    let (network, took) = convergence(1, size(80, 300));
+    assert!(took <= secs(10), "{took:?}");
+    assert!((1..=FRAME_HEAD_BYTES_MAX as usize).contains(&network.largest_head));
+}
+
+#[test]
+#[ignore = "a minute or more with optimisation"]
+fn a_thousand_peers_learn_of_each_other_within_sixty_rounds() {
+    let (mut network, took) = convergence(1, 1000);
+    assert!(took <= secs(30), "{took:?}");
+    network.run(secs(30));
+    assert_eq!(network.deaths.len(), 0);
+}
+
+#[test]
+fn a_frozen_peer_is_suspected_and_dead_everywhere_in_the_stated_time() {
+    for seed in 0..3 {
+        let mut network = settled(seed, 20, 10);
+        network.freeze(7);
+        network.run_until(secs(6), |network| network.all_think(7, Liveness::Suspect));
+        network.run_until(secs(8), |network| network.all_think(7, Liveness::Dead));
+        // It is a member still, and nobody else came to harm.
+        assert!(network.machines.values().all(|m| m.topology(three()).peers().len() == 20));
+        assert!(network.deaths.iter().all(|(_, dead)| *dead == id(7)));
+    }
+}
+
+/// Runs a cluster in which nothing fails but the tenth message, and returns the deaths that were claimed.
+fn false_deaths(seed: u64, count: u32, duration: Duration) -> usize {
+    let mut network = settled(seed, count, 10);
+    network.run(duration);
+    network.deaths.len()
+}
+
+#[test]
+fn no_live_peer_is_taken_for_dead_while_a_tenth_of_the_messages_is_lost() {
+    for seed in 0..2 {
+        assert_eq!(false_deaths(seed, size(20, 50), secs(60)), 0, "seed {seed}");
+    }
+}
+
+#[test]
+#[ignore = "a minute or more with optimisation"]
+fn no_live_peer_of_fifty_is_taken_for_dead_in_ten_minutes() {
+    for seed in 0..4 {
+        assert_eq!(false_deaths(seed, 50, secs(600)), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_restarted_peer_is_alive_again_even_with_its_clock_set_back() {
+    for incarnation in [200, 50] {
+        let mut network = settled(1, 10, 10);
+        network.freeze(3);
+        network.run_until(secs(20), |network| network.all_think(3, Liveness::Dead));
+        network.start(3, incarnation, Some(8));
+        network.run_until(secs(10), |network| network.all_know_all(10));
+        let heard_of = |m: &Membership| m.get(id(3)).is_some_and(|info| info.incarnation > 100);
+        assert!(network.machines.values().all(heard_of), "incarnation {incarnation}");
+    }
+}
+
+#[test]
+fn a_restarted_peer_finds_the_rest_without_its_bootstrap_peer() {
+    // Given twenty peers of which the first, that all others started from, is gone.
+    let mut network = Network::new(5, 0);
+    for number in 0..20 {
+        network.start(number, 100, (number > 0).then_some(0));
+    }
+    network.run_until(secs(10), |network| network.all_know_all(20));
+    network.freeze(0);
+    // When another one restarts with what it wrote down.
+    let remembered: Vec<_> = network.freeze(9).peers().map(super::PeerInfo::to_entry).collect();
+    network.start(9, 200, None);
+    for entry in remembered {
+        network.machines.get_mut(&id(9)).unwrap().remember(network.now, entry);
+    }
+    // Then it is among the living again.
+    let nineteen_alive = |network: &Network| network.all_know_all(19);
+    network.run_until(secs(20), nineteen_alive);
+}
+
+#[test]
+fn a_good_bye_spreads_and_is_not_undone_by_old_gossip() {
+    for seed in 0..3 {
+        let mut network = settled(seed, 20, 10);
+        let old = network.machines[&id(1)].get(id(4)).unwrap().to_entry();
+        network.handle(id(4), Input::Leave);
+        network.run(Duration::from_millis(100));
+        network.freeze(4);
+        network.run_until(secs(5), |network| network.all_think(4, Liveness::Left));
+        let stale = GossipEntry { heartbeat: old.heartbeat + 1000, ..old };
+        let gossip = Input::Gossip { from: id(2), entries: vec![stale], answer: false };
+        network.handle(id(1), gossip);
+        network.run(secs(5));
+        assert!(network.all_think(4, Liveness::Left));
+        assert!(network.machines.values().all(|m| m.topology(three()).peer(id(4)).is_none()));
+    }
+}
+
+#[test]
+fn a_partition_heals() {
+    for (seed, resets) in [(1, false), (2, true)] {
+        let mut network = settled(seed, 12, 10);
+        network.island = (0..5).map(id).collect();
+        if resets {
+            // The connections across break, rather than going silent.
+            for (a, b) in core::mem::take(&mut network.connections) {
+                if network.is_cut(a, b) {
+                    network.later(Duration::ZERO, a, Input::Disconnected { peer: b });
+                    network.later(Duration::ZERO, b, Input::Disconnected { peer: a });
+                } else {
+                    network.connections.insert((a, b));
                 }
             }
         }
-        eprintln!(
-            "{count} loss {loss}: known {took:?} alive +{took2:?} worst silence {worst:?} suspects {suspects} deaths {} head {} msgs {}",
-            network.deaths.len(),
-            network.largest_head,
-            network.messages
-        );
+        network.run(secs(30));
+        let alive = |m: &Membership| m.peers().filter(|i| i.liveness == Liveness::Alive).count();
+        for (peer, machine) in &network.machines {
+            let side = if network.island.contains(peer) { 5 } else { 7 };
+            assert_eq!(alive(machine), side, "seed {seed}");
+            assert_eq!(machine.topology(three()).peers().len(), 12);
+        }
+        network.island.clear();
+        network.run_until(secs(10), |network| network.all_know_all(12));
     }
+}
+
+#[test]
+fn equal_seeds_give_equal_runs() {
+    let run = |seed| {
+        let mut network = settled(seed, 10, 10);
+        network.run(secs(5));
+        let tables: Vec<_> = network
+            .machines
+            .values()
+            .flat_map(|m| m.peers().cloned().collect::<Vec<_>>())
+            .collect();
+        (network.messages, tables)
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+fn three() -> ReplicaCount {
+    ReplicaCount::new(3).unwrap()
 }

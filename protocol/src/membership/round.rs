@@ -2,9 +2,12 @@
 //!
 //! Part of [`Membership`]. Never: judges anybody; the table does.
 
+use core::ops::Bound;
+use std::collections::BTreeSet;
+
 use super::interface::Output;
 use super::machine::Membership;
-use super::table::{Liveness, PeerInfo, Record};
+use super::table::{Liveness, PeerInfo};
 use crate::limits::GOSSIP_ENTRIES_MAX;
 use crate::wire::{GossipEntry, Notice};
 use crate::{Instant, PeerId};
@@ -25,11 +28,12 @@ const WELCOME_MESSAGES_MAX: usize = 26;
 const DEAD_TRIED_ONE_IN: u64 = 4;
 
 impl Membership {
+    /// Judges everybody, and tells some.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         if now < self.round_at {
             return;
         }
-        let interval = self.config.interval;
+        let interval = self.config.interval.max(Duration::from_millis(1));
         if let Some(last) = self.last_round {
             // Time in which this peer was suspended is nobody else's silence.
             let lost = now.since(last).saturating_sub(interval * 2);
@@ -91,30 +95,24 @@ impl Membership {
     /// Returns what to tell: this peer first, then what was told least since it changed, then the next
     /// ones of a walk round the table. `copies`: how many peers will be told.
     pub(super) fn select(&mut self, now: Instant, copies: usize) -> Vec<GossipEntry> {
-        let told_for = self.config.forget_after / 2;
         let mut ranked: Vec<(u32, u64, PeerId)> = Vec::with_capacity(self.table.records.len());
         for (id, record) in &self.table.records {
-            if *id != self.own && record.is_told(now, told_for) {
+            if *id != self.own && record.is_told(now, &self.config) {
                 ranked.push((record.told, self.prng.next_u64(), *id));
             }
         }
-        let mut chosen: Vec<PeerId> = Vec::with_capacity(GOSSIP_ENTRIES_MAX);
         if ranked.len() > NEWS_ENTRIES + ROTATING_ENTRIES {
             ranked.select_nth_unstable(NEWS_ENTRIES);
-            chosen.extend(ranked.iter().take(NEWS_ENTRIES).map(|(_, _, id)| *id));
-            let mut rest: Vec<PeerId> =
-                ranked.iter().skip(NEWS_ENTRIES).map(|(_, _, id)| *id).collect();
-            rest.sort_unstable();
-            let start = rest.partition_point(|id| Some(*id) <= self.cursor);
-            let walk = rest.iter().cycle().skip(start).take(ROTATING_ENTRIES);
-            chosen.extend(walk);
-            self.cursor = chosen.last().copied();
-        } else {
-            chosen.extend(ranked.iter().map(|(_, _, id)| *id));
+            ranked.truncate(NEWS_ENTRIES);
+            let news: BTreeSet<PeerId> = ranked.iter().map(|(_, _, id)| *id).collect();
+            for id in self.walk(now, &news) {
+                self.cursor = Some(id);
+                ranked.push((0, 0, id));
+            }
         }
         let copies = u32::try_from(copies).unwrap_or(u32::MAX);
         let mut entries = vec![self.own_info().to_entry()];
-        for id in chosen {
+        for (_, _, id) in ranked {
             if let Some(record) = self.table.records.get_mut(&id) {
                 record.told = record.told.saturating_add(copies);
                 entries.push(record.info.to_entry());
@@ -123,32 +121,39 @@ impl Membership {
         entries
     }
 
+    /// Returns the next ones round the table from where the last walk ended.
+    fn walk(&self, now: Instant, without: &BTreeSet<PeerId>) -> Vec<PeerId> {
+        let records = &self.table.records;
+        let (behind, ahead) = match self.cursor {
+            Some(cursor) => (
+                records.range(..=cursor),
+                records.range((Bound::Excluded(cursor), Bound::Unbounded)),
+            ),
+            None => (records.range(..), records.range(..)),
+        };
+        ahead
+            .chain(behind)
+            .filter(|(id, record)| **id != self.own && record.is_told(now, &self.config))
+            .map(|(id, _)| *id)
+            .filter(|id| !without.contains(id))
+            .take(ROTATING_ENTRIES)
+            .collect()
+    }
+
     /// Tells a newcomer of everybody.
-    pub(super) fn welcome(&mut self, now: Instant, to: PeerId, out: &mut Vec<Output>) {
-        let told_for = self.config.forget_after / 2;
+    pub(super) fn welcome(&self, now: Instant, to: PeerId, out: &mut Vec<Output>) {
         let own = self.own_info().to_entry();
         let others: Vec<&PeerInfo> = self
             .table
             .records
             .values()
-            .filter(|record| record.info.id != self.own && record.is_told(now, told_for))
+            .filter(|record| record.info.id != self.own && record.is_told(now, &self.config))
             .map(|record| &record.info)
             .collect();
         for some in others.chunks(GOSSIP_ENTRIES_MAX - 1).take(WELCOME_MESSAGES_MAX) {
             let others = some.iter().map(|info| info.to_entry());
             let entries = core::iter::once(own.clone()).chain(others).collect();
             out.push(Output::Send { to, notice: Notice::Gossip { entries, answer: false } });
-        }
-    }
-}
-
-impl Record {
-    /// Says whether others are still told of this peer. A peer that is about to be forgotten is no longer
-    /// told of, or peers would remind each other of it for ever.
-    fn is_told(&self, now: Instant, told_for: Duration) -> bool {
-        match self.info.liveness {
-            Liveness::Alive | Liveness::Suspect => true,
-            Liveness::Dead | Liveness::Left => now.since(self.info.since) < told_for,
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Golden vectors, limits and round trips of messages.
+
 use super::one_line;
 use crate::error::{Fault, Kind};
 use crate::limits::{
