@@ -1,0 +1,527 @@
+//! The peers that are asked, and how one takes over for another.
+//!
+//! [`Endpoints::ask`] is the one place that decides which peer is asked next: after a peer that cannot be
+//! reached, breaks off, is busy or has a bad copy, the next one is. A peer that failed is asked last from
+//! then on. Owns the HTTP client. Never: trusts bytes; blocks are verified here.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the client is not simulated: it has real deadlines, and hashes beside the network"
+)]
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use protocol::limits::BLOCK_BYTES_MAX;
+use protocol::{Cid, Fault, Kind};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+/// How long a connection may take to be made. A peer that takes longer costs more than it brings.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a transfer may stand still.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often all peers are asked while they are busy.
+const ROUNDS_MAX: u32 = 6;
+/// How long a busy peer is left alone if it does not say.
+const BUSY_WAIT: Duration = Duration::from_millis(250);
+/// Longest time that is waited for a busy peer, whatever it asks for.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Peers that can be named: more are a mistake, and each costs a try when all are gone.
+const ENDPOINTS_MAX: usize = 64;
+/// Requests for blocks under way at a time, over all transfers of this process.
+pub(crate) const BLOCK_REQUESTS_MAX: usize = 16;
+/// Largest answer other than a block, in bytes: 10,000 peers of a cluster with their addresses.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Longest detail of a peer that is shown, in characters.
+const DETAIL_CHARS_MAX: usize = 500;
+
+/// Why one peer did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It cannot be reached, or broke off. Says nothing about what was asked for.
+    Unreachable(Fault),
+    /// It answered, and the answer was no.
+    Answered(Fault),
+    /// Asking another peer would not help.
+    Final(Fault),
+}
+
+impl Refusal {
+    /// Returns the refusal by a peer that answered with `fault`.
+    fn of_answer(fault: Fault) -> Self {
+        match fault.kind {
+            Kind::Busy | Kind::Unavailable | Kind::Corrupt | Kind::NotFound | Kind::Internal => {
+                Self::Answered(fault)
+            }
+            Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Full => Self::Final(fault),
+        }
+    }
+
+    /// Orders refusals by how much they say; the most telling one is reported.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unreachable(_) => 0,
+            Self::Answered(fault) => match fault.kind {
+                Kind::NotFound => 1,
+                Kind::Internal => 2,
+                // Whoever misses peers cannot say that something does not exist.
+                Kind::Unavailable | Kind::Busy => 3,
+                Kind::Corrupt => 4,
+                Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Full => 5,
+            },
+            Self::Final(_) => 6,
+        }
+    }
+
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Unreachable(fault) | Self::Answered(fault) | Self::Final(fault) => fault,
+        }
+    }
+}
+
+/// Which peer is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// The one named first that answers.
+    Named,
+    /// Another one each time, so that all work.
+    InTurn,
+}
+
+/// One peer's HTTP interface.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    url: Url,
+    has_failed: AtomicBool,
+}
+
+/// The peers that were named.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    http: reqwest::Client,
+    peers: Vec<Endpoint>,
+    turn: AtomicUsize,
+    block_requests: Semaphore,
+}
+
+impl Endpoints {
+    /// Returns the peers at `urls`. Connects to none.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if one is not the address of an HTTP interface.
+    pub(crate) fn new(urls: &[String]) -> Result<Self, Fault> {
+        let named = urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
+        let peers = named.map(Endpoint::parse).collect::<Result<Vec<_>, _>>()?;
+        if peers.is_empty() || peers.len() > ENDPOINTS_MAX {
+            let detail = format!("{} endpoints given, expected 1 to {ENDPOINTS_MAX}", peers.len());
+            return Err(Fault::new(Kind::Invalid, detail));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            // Peers are named directly; a proxy of the environment is meant for the web.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| {
+                Fault::new(Kind::Internal, format!("cannot set up the HTTP client: {error}"))
+            })?;
+        let block_requests = Semaphore::new(BLOCK_REQUESTS_MAX);
+        Ok(Self { http, peers, turn: AtomicUsize::new(0), block_requests })
+    }
+
+    /// Asks one peer after the other until one does it, and again while all are busy.
+    ///
+    /// # Errors
+    /// The most telling of the refusals.
+    pub(crate) async fn ask<T>(
+        &self,
+        first: First,
+        mut attempt: impl AsyncFnMut(&Endpoint) -> Result<T, Refusal>,
+    ) -> Result<T, Fault> {
+        let mut round = 1;
+        loop {
+            let mut worst: Option<Refusal> = None;
+            for index in self.order(first) {
+                let peer = &self.peers[index];
+                let refusal = match attempt(peer).await {
+                    Ok(done) => {
+                        peer.has_failed.store(false, Ordering::Relaxed);
+                        return Ok(done);
+                    }
+                    Err(Refusal::Final(fault)) => return Err(fault),
+                    Err(refusal) => refusal,
+                };
+                if matches!(refusal, Refusal::Unreachable(_)) {
+                    peer.has_failed.store(true, Ordering::Relaxed);
+                }
+                if worst.as_ref().is_none_or(|worst| refusal.weight() > worst.weight()) {
+                    worst = Some(refusal);
+                }
+            }
+            let fault = worst.expect("at least one endpoint was asked").into_fault();
+            if fault.kind != Kind::Busy || round == ROUNDS_MAX {
+                return Err(self.with_advice(fault));
+            }
+            sleep(fault.retry_after.unwrap_or(BUSY_WAIT).min(BUSY_WAIT_MAX)).await;
+            round += 1;
+        }
+    }
+
+    fn order(&self, first: First) -> Vec<usize> {
+        let count = self.peers.len();
+        let start = match first {
+            First::Named => 0,
+            First::InTurn => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
+        let mut order: Vec<usize> = (0..count).map(|i| (start.wrapping_add(i)) % count).collect();
+        // Stable: among those that work, and among those that do not, the order stays.
+        order.sort_by_key(|index| self.peers[*index].has_failed.load(Ordering::Relaxed));
+        order
+    }
+
+    fn with_advice(&self, mut fault: Fault) -> Fault {
+        if self.peers.len() > 1 {
+            fault.detail.push_str(&format!(" ({} endpoints tried)", self.peers.len()));
+        }
+        if matches!(fault.kind, Kind::Unavailable | Kind::Busy) {
+            fault.detail.push_str("; try again, or name another peer with --endpoint");
+        }
+        fault
+    }
+
+    /// Returns a request to a path below `/api/v1/` of `peer`.
+    pub(crate) fn request(&self, peer: &Endpoint, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, peer.at(&format!("api/v1/{path}")))
+    }
+
+    /// Says whether `peer` answers and takes requests.
+    pub(crate) async fn is_ready(&self, peer: &Endpoint) -> Result<(), Refusal> {
+        let request = self.http.get(peer.at("readyz"));
+        answer(peer, "ask", request).await.map(drop)
+    }
+
+    /// Returns the bytes of a block, verified. A corrupt copy is asked for elsewhere.
+    ///
+    /// # Errors
+    /// The most telling of the peers' refusals: [`Kind::Corrupt`] if one had only a corrupt copy.
+    pub(crate) async fn block(&self, cid: Cid) -> Result<Bytes, Fault> {
+        let permit = self.block_requests.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        self.ask(First::InTurn, async |peer| {
+            let request = self.request(peer, Method::GET, &format!("blocks/{cid}"));
+            let response = answer(peer, &format!("get block {cid}"), request).await?;
+            let bytes = body(peer, response, BLOCK_BYTES_MAX as usize).await?;
+            verified(peer, cid, bytes).await
+        })
+        .await
+    }
+
+    /// Stores a block on its holders; returns when it is durable. `query`: without the question mark.
+    ///
+    /// # Errors
+    /// The most telling of the peers' refusals.
+    pub(crate) async fn put_block(
+        &self,
+        cid: Cid,
+        bytes: &Bytes,
+        query: &str,
+    ) -> Result<(), Fault> {
+        let permit = self.block_requests.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        self.ask(First::InTurn, async |peer| {
+            let request = self.request(peer, Method::PUT, &format!("blocks/{cid}?{query}"));
+            let request = request.body(bytes.clone());
+            answer(peer, &format!("store block {cid}"), request).await.map(drop)
+        })
+        .await
+    }
+
+    /// Returns the JSON that the peers answer at `path`. `doing`: for the message, such as `"read"`.
+    ///
+    /// # Errors
+    /// The most telling of the peers' refusals.
+    pub(crate) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        doing: &str,
+    ) -> Result<serde_json::Value, Fault> {
+        self.ask(First::Named, async |peer| {
+            let request = self.request(peer, method.clone(), path);
+            let response = answer(peer, doing, request).await?;
+            json_body(peer, doing, response).await
+        })
+        .await
+    }
+}
+
+impl Endpoint {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = |why: &dyn Display| {
+            let expected = "expected an address such as http://127.0.0.1:4780";
+            Fault::new(Kind::Invalid, format!("endpoint {text:?}: {why}; {expected}"))
+        };
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let mut url: Url = full.parse().map_err(|error| wrong(&error))?;
+        if url.scheme() != "http" || url.host().is_none() {
+            return Err(wrong(&"only http is spoken"));
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self { url, has_failed: AtomicBool::new(false) })
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Returns the refusal of a peer that broke off. `doing`: what was tried.
+    pub(crate) fn broken(&self, doing: &str, why: &dyn Display) -> Refusal {
+        let detail = format!("cannot {doing}: {self}: {why}");
+        Refusal::Unreachable(Fault::new(Kind::Unavailable, detail))
+    }
+}
+
+impl Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Sends a request with a short body or none, and returns the answer if it is a yes.
+async fn answer(
+    peer: &Endpoint,
+    doing: &str,
+    request: RequestBuilder,
+) -> Result<Response, Refusal> {
+    match timeout(IDLE_TIMEOUT, request.send()).await {
+        Ok(Ok(response)) => accepted(peer, doing, response).await,
+        Ok(Err(error)) => Err(peer.broken(doing, &innermost(&error))),
+        Err(_) => Err(peer.broken(doing, &format!("no answer in {} s", IDLE_TIMEOUT.as_secs()))),
+    }
+}
+
+/// Returns `response` if it says yes, and what it says if not.
+///
+/// # Errors
+/// The peer's refusal.
+pub(crate) async fn accepted(
+    peer: &Endpoint,
+    doing: &str,
+    response: Response,
+) -> Result<Response, Refusal> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let seconds = response.headers().get(reqwest::header::RETRY_AFTER);
+    let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+    // The status alone tells enough if the document does not arrive.
+    let document = body(peer, response, ANSWER_BYTES_MAX).await.unwrap_or_default();
+    let mut fault = fault_of(status, &document);
+    fault.retry_after = fault.retry_after.or(seconds.map(Duration::from_secs));
+    fault.detail = format!("cannot {doing}: {peer}: {}", fault.detail);
+    Err(Refusal::of_answer(fault))
+}
+
+/// A problem document, as far as it is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    title: Option<String>,
+    detail: Option<String>,
+    kind: Option<String>,
+    retry_after_ms: Option<u64>,
+}
+
+/// Returns what a refusal says: its document, and where that says nothing, its status.
+fn fault_of(status: StatusCode, document: &[u8]) -> Fault {
+    let problem: Problem = serde_json::from_slice(document).unwrap_or_default();
+    let kind = problem.kind.as_deref().and_then(Kind::from_name).unwrap_or(match status.as_u16() {
+        401 | 403 => Kind::Denied,
+        404 => Kind::NotFound,
+        409 | 412 => Kind::Conflict,
+        429 => Kind::Busy,
+        502 => Kind::Corrupt,
+        503 | 504 => Kind::Unavailable,
+        507 => Kind::Full,
+        400..500 => Kind::Invalid,
+        _ => Kind::Internal,
+    });
+    let said = problem.detail.or(problem.title).unwrap_or_else(|| status.to_string());
+    let detail: String = said.chars().take(DETAIL_CHARS_MAX).collect();
+    Fault { kind, detail, retry_after: problem.retry_after_ms.map(Duration::from_millis) }
+}
+
+/// Returns the body of an answer, of at most `bytes_max` bytes.
+async fn body(peer: &Endpoint, mut response: Response, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let doing = "read the answer";
+    let expected = response.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+    let mut whole = BytesMut::with_capacity(expected.unwrap_or(0).min(bytes_max));
+    loop {
+        let piece = match timeout(IDLE_TIMEOUT, response.chunk()).await {
+            Ok(Ok(Some(piece))) => piece,
+            Ok(Ok(None)) => return Ok(whole.freeze()),
+            Ok(Err(error)) => return Err(peer.broken(doing, &innermost(&error))),
+            Err(_) => return Err(peer.broken(doing, &"it stands still")),
+        };
+        if whole.len() + piece.len() > bytes_max {
+            return Err(peer.broken(doing, &format!("it has more than {bytes_max} bytes")));
+        }
+        whole.extend_from_slice(&piece);
+    }
+}
+
+/// Returns the body of an answer as JSON.
+///
+/// # Errors
+/// A refusal if it is something else: perhaps the address belongs to another program.
+pub(crate) async fn json_body<T: serde::de::DeserializeOwned>(
+    peer: &Endpoint,
+    doing: &str,
+    response: Response,
+) -> Result<T, Refusal> {
+    let bytes = body(peer, response, ANSWER_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let detail = format!("cannot {doing}: {peer} does not answer as shoald does: {error}");
+        Refusal::Answered(Fault::new(Kind::Internal, detail))
+    })
+}
+
+/// Returns `bytes` if they are the block `cid`. Hashes on another thread, beside the network.
+async fn verified(peer: &Endpoint, cid: Cid, bytes: Bytes) -> Result<Bytes, Refusal> {
+    let hashed = tokio::task::spawn_blocking(move || (Cid::of(cid.codec(), &bytes), bytes)).await;
+    let (found, bytes) = hashed.map_err(|error| {
+        Refusal::Final(Fault::new(Kind::Internal, format!("cannot verify block {cid}: {error}")))
+    })?;
+    if found == cid {
+        return Ok(bytes);
+    }
+    let detail = format!("block {cid} from {peer} is corrupt: its bytes hash to {found}");
+    Err(Refusal::Answered(Fault::new(Kind::Corrupt, detail)))
+}
+
+/// Returns the cause at the bottom of an error; the layers above it only say that there was one.
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(below) = cause.source() {
+        cause = below;
+    }
+    if error.is_connect() && error.is_timeout() {
+        return format!("no connection in {} s", CONNECT_TIMEOUT.as_secs());
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use protocol::{Fault, Kind};
+    use reqwest::StatusCode;
+
+    use super::{Endpoints, First, Refusal, fault_of};
+
+    fn endpoints(urls: &[&str]) -> Endpoints {
+        Endpoints::new(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.enable_all().start_paused(true).build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn addresses_are_read_and_nonsense_is_refused() {
+        let peers = endpoints(&["127.0.0.1:4780", "http://[::1]:1/", "http://host/below"]).peers;
+        let shown: Vec<_> = peers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["http://127.0.0.1:4780", "http://[::1]:1", "http://host/below"]);
+        for wrong in ["https://host", "ftp://host", "http://", ""] {
+            let refused = Endpoints::new(&[wrong.to_owned()]).unwrap_err();
+            assert_eq!(refused.kind, Kind::Invalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_problem_document_decides_and_else_the_status() {
+        let document = br#"{"type":"x","title":"t","status":507,"detail":"no room","kind":"full"}"#;
+        let fault = fault_of(StatusCode::INSUFFICIENT_STORAGE, document);
+        assert_eq!((fault.kind, fault.detail.as_str()), (Kind::Full, "no room"));
+        let busy =
+            fault_of(StatusCode::INTERNAL_SERVER_ERROR, br#"{"kind":"busy","retry_after_ms":7}"#);
+        assert_eq!((busy.kind, busy.retry_after), (Kind::Busy, Some(Duration::from_millis(7))));
+        for kind in Kind::ALL {
+            let status = StatusCode::from_u16(kind.http_status()).unwrap();
+            assert_eq!(fault_of(status, b"<html>").kind, kind);
+        }
+        assert_eq!(fault_of(StatusCode::RANGE_NOT_SATISFIABLE, b"").kind, Kind::Invalid);
+        let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(10_000));
+        assert_eq!(fault_of(StatusCode::NOT_FOUND, long.as_bytes()).detail.len(), 500);
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_asked_last_from_then_on() {
+        let endpoints = endpoints(&["http://dead", "http://live"]);
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let answer = run(endpoints.ask(First::Named, async |peer| {
+                asked.push(peer.to_string());
+                match peer.to_string().as_str() {
+                    "http://dead" => Err(peer.broken("ask", &"refused")),
+                    _ => Ok(()),
+                }
+            }));
+            assert_eq!(answer, Ok(()));
+        }
+        assert_eq!(asked, ["http://dead", "http://live", "http://live"]);
+    }
+
+    #[test]
+    fn the_most_telling_refusal_is_reported() {
+        let endpoints = endpoints(&["http://a", "http://b", "http://c"]);
+        let mut answers = [Kind::NotFound, Kind::Corrupt, Kind::Unavailable].into_iter();
+        let answer = run(endpoints.ask(First::Named, async |_| {
+            Err::<(), _>(Refusal::of_answer(Fault::new(answers.next().unwrap(), "no")))
+        }));
+        assert_eq!(answer.unwrap_err().kind, Kind::Corrupt);
+    }
+
+    #[test]
+    fn a_busy_peer_is_asked_again_after_the_time_it_names_but_not_for_ever() {
+        let endpoints = endpoints(&["http://a"]);
+        let mut asked = 0;
+        let answer = run(endpoints.ask(First::Named, async |_| {
+            asked += 1;
+            if asked < 3 {
+                return Err(Refusal::of_answer(Fault::busy("full", Duration::from_secs(1))));
+            }
+            Ok(asked)
+        }));
+        assert_eq!(answer, Ok(3));
+        let for_ever = run(endpoints.ask(First::Named, async |_| {
+            Err::<(), _>(Refusal::of_answer(Fault::busy("full", Duration::from_secs(3600))))
+        }));
+        assert_eq!(for_ever.unwrap_err().kind, Kind::Busy);
+    }
+
+    #[test]
+    fn what_no_peer_can_mend_is_not_asked_of_the_next() {
+        let endpoints = endpoints(&["http://a", "http://b"]);
+        let mut asked = 0;
+        let answer = run(endpoints.ask(First::Named, async |_| {
+            asked += 1;
+            Err::<(), _>(Refusal::of_answer(Fault::new(Kind::Full, "no room")))
+        }));
+        assert_eq!((answer.unwrap_err().kind, asked), (Kind::Full, 1));
+    }
+}

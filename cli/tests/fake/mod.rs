@@ -1,0 +1,266 @@
+//! A peer that is not one: enough of the HTTP interface to see what the client does, faults included.
+//!
+//! One thread a connection, standard library only. Never: checks what it is given more than it must.
+#![expect(clippy::disallowed_methods, reason = "the fake peer is a real server for a real client")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use protocol::dag::{Chunker, FileBuilder, Root, Splitter};
+use protocol::{Cid, Codec};
+
+/// What the peer does with uploaded content.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum OnContent {
+    /// Stores it.
+    #[default]
+    Store,
+    /// Closes the connection after some bytes.
+    CutAfter(usize),
+    /// Says no: status and problem document.
+    Refuse(u16, String),
+    /// Stores it, but answers with the name of something else.
+    AnswerWrongly,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) blocks: BTreeMap<Cid, Bytes>,
+    pub(crate) on_content: OnContent,
+    /// Blocks that are served with a flipped bit.
+    pub(crate) corrupt: BTreeSet<Cid>,
+    /// Blocks that are refused with this status and document.
+    pub(crate) refused: BTreeMap<Cid, (u16, String)>,
+    /// The next so many requests for blocks are answered with "busy".
+    pub(crate) busy_count: usize,
+    /// First lines of all requests.
+    pub(crate) requests: Vec<String>,
+}
+
+/// A running fake peer. Its threads end with the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    pub(crate) state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    pub(crate) fn start() -> Self {
+        Self::sharing(Arc::default())
+    }
+
+    /// Starts another peer with the same blocks and faults.
+    pub(crate) fn sharing(state: Arc<Mutex<State>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let fake = Self { url, state };
+        let serving = fake.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let fake = serving.clone();
+                std::thread::spawn(move || fake.serve(&stream));
+            }
+        });
+        fake
+    }
+
+    pub(crate) fn requests_with(&self, text: &str) -> usize {
+        self.state.lock().unwrap().requests.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Stores a file as a peer does; returns its root.
+    pub(crate) fn add_file(&self, bytes: &[u8]) -> Root {
+        let mut input = bytes;
+        store(&self.state, &mut input, Chunker::Fixed).unwrap()
+    }
+
+    pub(crate) fn add_block(&self, codec: Codec, bytes: Bytes) -> Cid {
+        let cid = Cid::of(codec, &bytes);
+        self.state.lock().unwrap().blocks.insert(cid, bytes);
+        cid
+    }
+
+    /// Answers requests until the client goes, or a fault is to be played.
+    fn serve(&self, stream: &TcpStream) -> Option<()> {
+        let mut input = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let mut words = line.split_whitespace().map(str::to_owned);
+            let (method, path) = (words.next()?, words.next()?);
+            self.state.lock().unwrap().requests.push(format!("{method} {path}"));
+            let mut length = Some(0);
+            loop {
+                let mut header = String::new();
+                input.read_line(&mut header).ok()?;
+                let header = header.trim().to_ascii_lowercase();
+                if header.is_empty() {
+                    break;
+                }
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().ok();
+                }
+                if header.starts_with("transfer-encoding:") {
+                    length = None;
+                }
+            }
+            let (status, body) = match length {
+                Some(length) => {
+                    let mut body = (&mut input).take(length);
+                    let answer = self.answer(&method, &path, &mut body)?;
+                    std::io::copy(&mut body, &mut std::io::sink()).ok()?;
+                    answer
+                }
+                None => self.answer(
+                    &method,
+                    &path,
+                    &mut Chunked { input: &mut input, left: 0, ended: false },
+                )?,
+            };
+            let mut output = stream;
+            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+            output.write_all(head.as_bytes()).ok()?;
+            output.write_all(&body).ok()?;
+        }
+    }
+
+    /// Returns status and body, or `None` to break off.
+    fn answer(&self, method: &str, path: &str, body: &mut dyn Read) -> Option<(u16, Vec<u8>)> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let missing = || (404, problem(404, "not_found", "no peer has it"));
+        if path == "/readyz" {
+            return Some((200, Vec::new()));
+        }
+        let (_, path) = path.split_once("/api/v1/")?;
+        let answer = match (method, path.split_once('/').unwrap_or((path, ""))) {
+            ("POST", ("content", "")) => return self.content(query, body),
+            ("DELETE", ("content", cid)) => {
+                let removed = self.state.lock().unwrap().blocks.remove(&cid.parse().ok()?);
+                let freed = |bytes: Bytes| format!(r#"{{"blocks":1,"bytes":{}}}"#, bytes.len());
+                removed.map_or_else(missing, |bytes| (200, freed(bytes).into_bytes()))
+            }
+            ("GET", ("blocks", cid)) => self.block(cid.parse().ok()?).unwrap_or_else(missing),
+            ("PUT", ("blocks", cid)) => {
+                let mut bytes = Vec::new();
+                body.read_to_end(&mut bytes).ok()?;
+                let cid: Cid = cid.parse().ok()?;
+                assert!(cid.matches(&bytes), "the client sent a block under a wrong name");
+                self.state.lock().unwrap().blocks.insert(cid, bytes.into());
+                (201, Vec::new())
+            }
+            ("GET", ("cluster", "")) => (200, CLUSTER.into()),
+            _ => missing(),
+        };
+        Some(answer)
+    }
+
+    fn block(&self, cid: Cid) -> Option<(u16, Vec<u8>)> {
+        let mut state = self.state.lock().unwrap();
+        if state.busy_count > 0 {
+            state.busy_count -= 1;
+            let busy = r#"{"type":"about:blank","status":429,"kind":"busy","detail":"queue is full","retry_after_ms":1}"#;
+            return Some((429, busy.into()));
+        }
+        if let Some((status, document)) = state.refused.get(&cid) {
+            return Some((*status, document.clone().into_bytes()));
+        }
+        let mut bytes = state.blocks.get(&cid)?.to_vec();
+        if state.corrupt.contains(&cid) {
+            bytes[0] ^= 1;
+        }
+        Some((200, bytes))
+    }
+
+    fn content(&self, query: &str, body: &mut dyn Read) -> Option<(u16, Vec<u8>)> {
+        let on_content = self.state.lock().unwrap().on_content.clone();
+        match on_content {
+            OnContent::CutAfter(bytes) => {
+                body.read_exact(&mut vec![0; bytes]).ok()?;
+                return None;
+            }
+            OnContent::Refuse(status, document) => {
+                std::io::copy(body, &mut std::io::sink()).ok()?;
+                return Some((status, document.into_bytes()));
+            }
+            OnContent::Store | OnContent::AnswerWrongly => {}
+        }
+        let is_cdc = query.contains("chunker=fastcdc");
+        let chunker = if is_cdc { Chunker::FastCdc } else { Chunker::Fixed };
+        let mut root = store(&self.state, body, chunker)?;
+        if matches!(on_content, OnContent::AnswerWrongly) {
+            root.cid = Cid::of(Codec::Raw, b"something else");
+        }
+        let Root { cid, size, dag_bytes } = root;
+        let answer =
+            format!(r#"{{"cid":"{cid}","size":{size},"dag_bytes":{dag_bytes},"blocks":1}}"#);
+        Some((201, answer.into_bytes()))
+    }
+}
+
+pub(crate) const CLUSTER: &str = r#"{"id":"00ff","name":"a","epoch":7,"leader":null,"peers":[{"peer_id":"12D3KooX","name":"a0","zone":"z\u001b[2J",
+"capacity":1073741824,"used":1048576,"state":"alive","raft":"voter","addrs":["/ip4/127.0.0.1/tcp/1"]}]}"#;
+
+pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
+    format!(r#"{{"type":"about:blank","title":"t","status":{status},"kind":"{kind}","detail":"{detail}"}}"#)
+        .into_bytes()
+}
+
+fn store(state: &Mutex<State>, input: &mut dyn Read, chunker: Chunker) -> Option<Root> {
+    let (mut splitter, mut builder) = (Splitter::new(chunker), FileBuilder::new());
+    let (mut chunks, mut nodes, mut blocks) = (Vec::new(), Vec::new(), BTreeMap::new());
+    loop {
+        let mut piece = Vec::new();
+        (&mut *input).take(1 << 20).read_to_end(&mut piece).ok()?;
+        if piece.is_empty() {
+            break;
+        }
+        splitter.push(piece.into(), &mut chunks);
+    }
+    splitter.finish(&mut chunks);
+    for chunk in chunks {
+        let cid = Cid::of(Codec::Raw, &chunk);
+        builder.leaf(cid, u32::try_from(chunk.len()).unwrap(), &mut nodes);
+        blocks.insert(cid, chunk);
+    }
+    let root = builder.finish(&mut nodes);
+    blocks.extend(nodes.into_iter().map(|node| (node.cid, node.bytes)));
+    state.lock().unwrap().blocks.append(&mut blocks);
+    Some(root)
+}
+
+/// A body in chunks; one that ends before its last chunk is an error.
+struct Chunked<'a, R> {
+    input: &'a mut R,
+    left: u64,
+    ended: bool,
+}
+
+impl<R: BufRead> Read for Chunked<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        if self.left == 0 && !self.ended {
+            let mut line = String::new();
+            self.input.read_line(&mut line)?;
+            if line.trim().is_empty() {
+                line.clear();
+                self.input.read_line(&mut line)?;
+            }
+            self.left = u64::from_str_radix(line.trim(), 16).map_err(|_| cut())?;
+            if self.left == 0 {
+                self.input.read_line(&mut line)?;
+                self.ended = true;
+            }
+        }
+        let read = (&mut *self.input).take(self.left).read(out)?;
+        if read == 0 && self.left > 0 && !out.is_empty() {
+            return Err(cut());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
