@@ -22,6 +22,8 @@ mod transport;
 #[cfg(test)]
 mod bad_input_test;
 #[cfg(test)]
+mod bench_test;
+#[cfg(test)]
 mod real_test;
 #[cfg(test)]
 mod test_peer;

@@ -21,6 +21,7 @@ use super::links::{Links, PerClass};
 use super::metrics::NetMetrics;
 use super::settings::{NetSettings, StartError};
 use super::swarm::{Command, Parts, SwarmTask};
+use super::transport::Stack;
 use crate::env::{Inbound, Net, NetError, NetEvent};
 
 /// Threads for the swarm and its connections: encryption of one busy stream takes one, so that another
@@ -49,7 +50,19 @@ struct Inner {
     inboxes: Mutex<PerClass<Option<mpsc::Receiver<Inbound>>>>,
     events: Mutex<Option<mpsc::Receiver<NetEvent>>>,
     stop: CancellationToken,
-    runtime: Option<Runtime>,
+    _runtime: NetRuntime,
+}
+
+/// A runtime that may be dropped inside another one, where waiting for its tasks is forbidden.
+#[derive(Debug)]
+struct NetRuntime(Option<Runtime>);
+
+impl Drop for NetRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl RealNet {
@@ -60,6 +73,14 @@ impl RealNet {
     /// # Errors
     /// Any [`StartError`].
     pub fn start(settings: &NetSettings) -> Result<Self, StartError> {
+        Self::start_with(settings, Stack::fastest())
+    }
+
+    /// As [`Self::start`], with a transport of the caller's choice.
+    ///
+    /// # Errors
+    /// Any [`StartError`].
+    pub(super) fn start_with(settings: &NetSettings, stack: Stack) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("shoal-net")
@@ -80,11 +101,13 @@ impl RealNet {
             commands: commands_out,
             stop: stop.clone(),
         };
+        let handle = runtime.handle().clone();
+        let runtime = NetRuntime(Some(runtime));
         {
             // The transports register with the runtime that is entered when they are made.
-            let _entered = runtime.enter();
-            let task = SwarmTask::new(settings, parts)?;
-            runtime.spawn(task.run());
+            let _entered = handle.enter();
+            let task = SwarmTask::new(settings, stack, parts)?;
+            handle.spawn(task.run());
         }
         Ok(Self(Arc::new(Inner {
             local: peer_id_of(&settings.key),
@@ -94,7 +117,7 @@ impl RealNet {
             inboxes: Mutex::new(inboxes.map(|_, inbox| Some(inbox))),
             events: Mutex::new(Some(events)),
             stop,
-            runtime: Some(runtime),
+            _runtime: runtime,
         })))
     }
 
@@ -170,9 +193,5 @@ impl Net for RealNet {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
-        if let Some(runtime) = self.runtime.take() {
-            // The last handle may be dropped inside another runtime, where waiting is forbidden.
-            runtime.shutdown_background();
-        }
     }
 }

@@ -214,7 +214,9 @@ async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
     };
     let err = RealNet::start(&settings("nowhere")).unwrap_err();
     assert!(matches!(err, StartError::Address { .. }), "{err}");
-    let err = RealNet::start(&settings("/ip4/192.0.2.1/tcp/0")).unwrap_err();
-    assert!(matches!(err, StartError::Listen { .. }), "{err}");
+    for address in ["/ip4/192.0.2.1/tcp/0", "/ip4/127.0.0.1/sctp/1", &a.address] {
+        let err = RealNet::start(&settings(address)).unwrap_err();
+        assert!(matches!(err, StartError::Listen { .. }), "{address}: {err}");
+    }
     drop(a);
 }

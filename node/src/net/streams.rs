@@ -163,9 +163,9 @@ mod tests {
 
     /// Returns the bytes a writer puts on a stream for these frames.
     fn written(frames: &[Frame]) -> Vec<u8> {
+        let mut bytes = Vec::new();
         let (frames_in, outbox) = mpsc::channel(frames.len() + 1);
         let (streams_in, streams) = mpsc::channel(1);
-        let mut bytes = Vec::new();
         for frame in frames {
             frames_in.try_send(frame.clone()).unwrap();
         }

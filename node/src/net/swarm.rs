@@ -33,7 +33,7 @@ use super::metrics::NetMetrics;
 use super::sessions::{Protocols, SessionEvent};
 use super::settings::{NetSettings, StartError};
 use super::streams::{ReadEnd, read_frames, write_frames};
-use super::transport;
+use super::transport::{self, Stack};
 use crate::env::{Inbound, NetEvent};
 
 /// Events that wait for room in their channel. Then the swarm is not polled until there is some.
@@ -105,22 +105,30 @@ impl SwarmTask {
     ///
     /// # Errors
     /// Any [`StartError`].
-    pub(super) fn new(settings: &NetSettings, parts: Parts) -> Result<Self, StartError> {
+    pub(super) fn new(
+        settings: &NetSettings,
+        stack: Stack,
+        parts: Parts,
+    ) -> Result<Self, StartError> {
         let key = settings.key.keypair();
         let listen = parse(&settings.listen)?;
         let bootstrap = parse(&settings.bootstrap)?;
         let protocols = Protocols::of(settings.cluster);
         let with_mdns = settings.mdns && !listen.iter().all(is_loopback);
-        let transport = transport::build(&key)?;
+        let transport = transport::build(&key, stack)?;
         let behaviour = Composition::new(settings, &key, protocols.clone(), with_mdns)?;
         let config =
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_MAX);
         let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
         for address in listen {
-            swarm.listen_on(address.clone()).map_err(|source| StartError::Listen {
-                address: address.to_string(),
+            let text = address.to_string();
+            transport::check_is_free(&address).map_err(|source| StartError::Listen {
+                address: text.clone(),
                 source: source.into(),
             })?;
+            swarm
+                .listen_on(address)
+                .map_err(|source| StartError::Listen { address: text, source: source.into() })?;
         }
         Ok(Self {
             parts,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::identity::{SecretKey, generate};
 use super::links::PerClass;
+use super::transport::Stack;
 use super::{NetSettings, RealNet};
 use crate::env::{Inbound, Net, NetEvent};
 
@@ -40,11 +41,18 @@ pub(super) struct Plan {
     pub(super) cluster: u8,
     pub(super) listen: &'static str,
     pub(super) bootstrap: Vec<String>,
+    pub(super) stack: Stack,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { key: generate(), cluster: 1, listen: TCP, bootstrap: Vec::new() }
+        Self {
+            key: generate(),
+            cluster: 1,
+            listen: TCP,
+            bootstrap: Vec::new(),
+            stack: Stack::fastest(),
+        }
     }
 }
 
@@ -71,7 +79,7 @@ impl TestPeer {
             memory_bytes_max: usize::MAX,
             agent_version: "test".to_owned(),
         };
-        let net = RealNet::start(&settings).unwrap();
+        let net = RealNet::start_with(&settings, plan.stack).unwrap();
         let inboxes = PerClass::from_fn(|class| net.take_inbox(class).unwrap());
         let events = net.take_events().unwrap();
         assert!(net.take_events().is_none() && net.take_inbox(Class::Bulk).is_none());
