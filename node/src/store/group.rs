@@ -77,11 +77,15 @@ impl<E: Env> Writer<E> {
     pub(super) async fn perform(&mut self, group: Vec<Member>) {
         match self.store_group(&group).await {
             Ok(verdicts) => {
+                let refused =
+                    verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Full)).count();
                 for (member, verdict) in group.into_iter().zip(verdicts) {
-                    if matches!(verdict, Verdict::Full) {
-                        self.shared.metrics.full.inc();
-                    }
                     member.answer(verdict, || self.full());
+                }
+                if refused > 0 {
+                    self.shared.metrics.full.inc_by(refused as u64);
+                    // Somebody may make room on the device: the next put looks again.
+                    self.room = None;
                 }
             }
             Err(error) => self.refuse_group(group, &error).await,

@@ -13,12 +13,18 @@ mod group;
 mod handle;
 mod index;
 mod metrics;
+#[cfg(test)]
+mod model_test;
 mod read;
+#[cfg(test)]
+mod real_test;
 mod reclaim;
 mod recovery;
 mod release;
 mod segment;
 mod settings;
+#[cfg(test)]
+mod store_test;
 mod task;
 #[cfg(test)]
 mod testing;
