@@ -1,0 +1,47 @@
+# What the scripts beside this file share: finding or installing what a new machine lacks, and building.
+# Never run by itself.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+need_toolchain() {
+    if ! command -v cargo >/dev/null; then
+        echo "A Rust toolchain is needed (1.95 or later). Install one with:" >&2
+        echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+        exit 1
+    fi
+}
+
+# RocksDB is compiled from source: it takes a C++ compiler, and libclang to read its headers.
+need_packages() {
+    local missing=()
+    command -v c++ >/dev/null || missing+=(g++)
+    command -v cmake >/dev/null || missing+=(cmake)
+    if ! find /usr/lib /usr/lib64 /usr/local/lib "${LIBCLANG_PATH:-/nonexistent}" -name 'libclang*.so*' 2>/dev/null | grep -q .; then
+        missing+=(libclang-dev clang)
+    fi
+    [ ${#missing[@]} -eq 0 ] && return
+    say "Missing: ${missing[*]}"
+    local sudo=()
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    if command -v apt-get >/dev/null; then
+        echo "installing with: ${sudo[*]} apt-get install -y ${missing[*]}"
+        "${sudo[@]}" apt-get update -qq
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+    else
+        echo "Install them with this system's package manager and start again." >&2
+        exit 1
+    fi
+}
+
+# One profile and one feature set for everything, so that RocksDB is compiled once.
+build() {
+    say "Building (the first time takes 15 to 20 minutes on two cores, most of it RocksDB)"
+    cargo build --release --workspace --locked "$@"
+}
+
+target_dir() {
+    cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
