@@ -1,3 +1,5 @@
 //! What doubts Shoal: local clusters of real processes, simulation, faults and measurements.
 
+pub mod content;
 pub mod harness;
+pub mod http;
