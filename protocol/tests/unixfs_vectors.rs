@@ -2,7 +2,7 @@
 //!
 //! `vectors/unixfs-v1-2025.jsonl`: one vector a line. How the bytes are made is told at [`Stream`].
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

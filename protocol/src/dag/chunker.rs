@@ -118,3 +118,104 @@ impl Splitter {
         chunk
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::{CDC_BYTES_AVERAGE, CHUNK_BYTES};
+    use super::{CDC_BYTES_MAX, CDC_BYTES_MIN, Chunker, FastCDC, Splitter};
+    use crate::Prng;
+
+    /// Returns bytes in which cuts are found: random ones, and a part that has none.
+    fn content(seed: u64, len: usize) -> Bytes {
+        let mut prng = Prng::new(seed);
+        let mut bytes: Vec<u8> =
+            (0..len / 8 + 1).flat_map(|_| prng.next_u64().to_le_bytes()).collect();
+        bytes.truncate(len);
+        let third = len / 3;
+        bytes[third..2 * third].fill(7);
+        bytes.into()
+    }
+
+    fn split(chunker: Chunker, bytes: &Bytes, piece: impl Fn(&mut Prng) -> usize) -> Vec<Bytes> {
+        let (mut splitter, mut out) = (Splitter::new(chunker), Vec::new());
+        let (mut rest, mut prng) = (bytes.clone(), Prng::new(1));
+        while !rest.is_empty() {
+            let piece = piece(&mut prng).clamp(1, rest.len());
+            splitter.push(rest.split_to(piece), &mut out);
+            assert!(splitter.buffer.len() < CHUNK_BYTES as usize);
+        }
+        splitter.finish(&mut out);
+        out
+    }
+
+    fn lengths(chunks: &[Bytes]) -> Vec<usize> {
+        chunks.iter().map(Bytes::len).collect()
+    }
+
+    #[test]
+    fn fixed_chunks_are_of_one_size_but_for_the_last() {
+        let chunk = CHUNK_BYTES as usize;
+        let whole = |len| lengths(&split(Chunker::Fixed, &content(1, len), |_| 50_000));
+        assert_eq!(whole(0), [0]);
+        assert_eq!(whole(1), [1]);
+        assert_eq!(whole(chunk), [chunk]);
+        assert_eq!(whole(2 * chunk + 3), [chunk, chunk, 3]);
+    }
+
+    #[test]
+    fn a_chunk_that_lies_whole_in_a_piece_is_not_copied() {
+        let bytes = content(1, 3 << 20);
+        let chunks = split(Chunker::Fixed, &bytes, |_| usize::MAX);
+        assert_eq!(chunks[2].as_ptr(), bytes[2 << 20..].as_ptr());
+    }
+
+    #[test]
+    fn content_defined_cuts_are_the_same_for_ever() {
+        // Every name of content that was cut this way follows from these.
+        let chunks = split(Chunker::FastCdc, &content(1, 6 << 20), |_| 100_000);
+        let cuts =
+            [749_809, 456_551, 789_622, 1_048_576, 1_048_576, 703_755, 371_315, 633_571, 489_681];
+        assert_eq!(lengths(&chunks), cuts);
+    }
+
+    #[test]
+    fn an_insertion_changes_few_content_defined_chunks() {
+        let bytes = content(2, 8 << 20);
+        let mut changed = bytes.to_vec();
+        changed.splice(1_000_000..1_000_000, *b"inserted");
+        let before = split(Chunker::FastCdc, &bytes, |_| 65_536);
+        let after = split(Chunker::FastCdc, &changed.into(), |_| 65_536);
+        let kept = after.iter().filter(|chunk| before.contains(chunk)).count();
+        assert!(kept + 3 >= after.len(), "{kept} of {}", after.len());
+    }
+
+    proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+        #[test]
+        fn chunks_do_not_depend_on_the_pieces(
+            seed in any::<u64>(), len in 0..5_000_000usize, piece_max in 1_000..3_000_000u64,
+        ) {
+            let bytes = content(seed, len);
+            for chunker in [Chunker::Fixed, Chunker::FastCdc] {
+                let whole = split(chunker, &bytes, |_| usize::MAX);
+                let pieces = split(chunker, &bytes, |prng| {
+                    usize::try_from(prng.below(piece_max)).unwrap()
+                });
+                prop_assert_eq!(lengths(&whole), lengths(&pieces));
+                prop_assert!(whole.concat() == bytes && pieces.concat() == bytes);
+            }
+            // The same cuts as over the whole file at once.
+            let chunks = split(Chunker::FastCdc, &bytes, |_| 10_000);
+            if len > 0 {
+                let cdc = FastCDC::new(&bytes, CDC_BYTES_MIN, CDC_BYTES_AVERAGE, CDC_BYTES_MAX);
+                prop_assert_eq!(lengths(&chunks), cdc.map(|chunk| chunk.length).collect::<Vec<_>>());
+            }
+            for chunk in &chunks[..chunks.len() - 1] {
+                prop_assert!((CDC_BYTES_MIN..=CDC_BYTES_MAX).contains(&chunk.len()));
+            }
+        }
+    }
+}

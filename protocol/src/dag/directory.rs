@@ -157,14 +157,14 @@ impl Listing {
             Parsed::Flat(_) => return Err(malformed("a directory in place of a part of one")),
             Parsed::Shard(shard) => shard,
         };
+        path.check(&shard)?;
         for (slot, cid) in shard.shards.iter().rev() {
             // A part of two places would be wrong in one of them.
-            if self.missing.insert(*cid, path.below(&shard, *slot)?).is_some() {
+            if self.missing.insert(*cid, path.below(&shard, *slot)).is_some() {
                 return Err(malformed("a part of a directory in two places"));
             }
             self.known.push(*cid);
         }
-        path.check(&shard)?;
         Ok(shard.entries.into_iter().map(|(_, entry)| entry).collect())
     }
 

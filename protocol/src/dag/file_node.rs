@@ -8,7 +8,7 @@ use super::error::{DagError, malformed};
 use super::pb::Node;
 use super::unixfs::{NodeKind, UnixFs};
 use crate::cid::{Cid, Codec};
-use crate::limits::{BLOCK_BYTES_MAX, READ_LINKS_MAX};
+use crate::limits::BLOCK_BYTES_MAX;
 
 /// A part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +58,7 @@ impl FileNode {
             NodeKind::Directory | NodeKind::HamtShard => return Err(DagError::IsDirectory),
             NodeKind::Metadata | NodeKind::Symlink => return Err(DagError::NotAFile),
         }
-        if node.links.len() > READ_LINKS_MAX {
-            return Err(malformed("more links than a file's node may have"));
-        }
+        // This bounds the links too: no more sizes than `READ_LINKS_MAX` are read.
         if unixfs.block_sizes.len() != node.links.len() {
             return Err(malformed("not one size for each link"));
         }

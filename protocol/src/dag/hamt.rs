@@ -140,18 +140,14 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// Returns the path to `slot` of the node that is at this path.
-    pub(super) const fn below(self, shard: &Shard, slot: u64) -> Result<Self, DagError> {
+    /// Returns the path to `slot` of a node at this path that passed [`Path::check`].
+    pub(super) const fn below(self, shard: &Shard, slot: u64) -> Self {
         let bits = self.bits + shard.slot_bits;
-        // At least one bit must be left for the node below to choose by.
-        if bits >= HASH_BITS {
-            return Err(malformed("a directory deeper than its hash"));
-        }
-        Ok(Self { bits, prefix: self.prefix << shard.slot_bits | slot })
+        Self { bits, prefix: self.prefix << shard.slot_bits | slot }
     }
 
-    /// Checks that the node at this path is not empty unless it is the root, and that its entries
-    /// belong there.
+    /// Checks that the hash has bits for the node at this path, that the node is not empty unless it is
+    /// the root, and that its entries belong there.
     pub(super) fn check(self, shard: &Shard) -> Result<(), DagError> {
         if self.bits > 0 && shard.entries.is_empty() && shard.shards.is_empty() {
             return Err(malformed("an empty part of a directory"));

@@ -6,6 +6,8 @@
 mod chunker;
 mod content;
 pub mod directory;
+#[cfg(test)]
+mod directory_test;
 mod error;
 mod file;
 mod file_node;

@@ -227,3 +227,85 @@ fn varint_len(number: u64) -> usize {
 fn bytes_field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
+
+    use super::{Cid, DagError, Link, Node};
+    use crate::Codec;
+    use crate::limits::BLOCK_BYTES_MAX;
+
+    fn link(name: &str, dag_bytes: u64) -> Link {
+        let cid = Cid::of(Codec::Raw, name.as_bytes());
+        Link { cid, name: Bytes::copy_from_slice(name.as_bytes()), dag_bytes }
+    }
+
+    fn arbitrary_node() -> impl Strategy<Value = Node> {
+        let link = ("[a-z]{0,200}", any::<u64>()).prop_map(|(name, bytes)| link(&name, bytes));
+        let data = prop::option::of(prop::collection::vec(any::<u8>(), 0..300));
+        (prop::collection::vec(link, 0..6), data)
+            .prop_map(|(links, data)| Node { links, data: data.map(Bytes::from) })
+    }
+
+    #[test]
+    fn links_come_before_data_and_an_empty_name_is_written() {
+        let data = Some(Bytes::from_static(&[8, 1]));
+        let node = Node { links: vec![link("", 300)], data };
+        let mut expected = vec![0x12, 43, 0x0A, 36];
+        expected.extend_from_slice(&node.links[0].cid.to_bytes());
+        expected.extend_from_slice(&[0x12, 0, 0x18, 0xAC, 0x02, 0x0A, 2, 8, 1]);
+        assert_eq!(node.encode(), expected);
+    }
+
+    #[test]
+    fn data_before_links_is_read_but_not_between_them() {
+        let data = Node { links: Vec::new(), data: Some(Bytes::from_static(b"data")) };
+        let (a, b) = (link("a", 1), link("b", 2));
+        let part = |link: &Link| Node { links: vec![link.clone()], data: None }.encode();
+        let decode = |parts: &[Bytes]| Node::decode(&parts.concat().into(), 9);
+        let whole = Node { links: vec![a.clone(), b.clone()], data: data.data.clone() };
+        assert_eq!(decode(&[data.encode(), part(&a), part(&b)]), Ok(whole.clone()));
+        assert_eq!(decode(&[part(&a), part(&b), data.encode()]), Ok(whole));
+        assert!(decode(&[part(&a), data.encode(), part(&b)]).is_err());
+        assert!(decode(&[data.encode(), data.encode()]).is_err());
+    }
+
+    #[test]
+    fn blocks_that_break_a_limit_are_refused() {
+        let refused = |block: Vec<u8>| {
+            let read = Node::decode(&block.into(), 2);
+            assert!(matches!(read, Err(DagError::Malformed { .. })), "{read:?}");
+        };
+        // Larger than a block; a length beyond the end; a number without end; unknown fields; no CID.
+        refused(vec![0; BLOCK_BYTES_MAX as usize + 1]);
+        refused(vec![0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]);
+        refused(vec![0xFF; 11]);
+        refused(vec![0x18, 1]);
+        refused(vec![0x12, 2, 0x12, 0]);
+        refused(Node { links: vec![link("", 0); 3], data: None }.encode().to_vec());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(node in arbitrary_node()) {
+            let block = node.encode();
+            prop_assert_eq!(block.len(), node.encoded_len());
+            prop_assert_eq!(Node::decode(&block, 6), Ok(node));
+        }
+
+        #[test]
+        fn changed_blocks_are_refused_or_read_but_never_panic(
+            node in arbitrary_node(), at in any::<prop::sample::Index>(), value in any::<u8>(),
+        ) {
+            let mut block = node.encode().to_vec();
+            block.push(value);
+            let at = at.index(block.len());
+            block[at] = value;
+            if let Ok(read) = Node::decode(&block.into(), 6) {
+                prop_assert!(read.links.len() <= 6);
+            }
+        }
+    }
+}

@@ -52,8 +52,9 @@ struct Part {
 /// A file may have the same block in several places. Each is named by itself, and supplying the block
 /// once serves all places that were named until then; a block that nobody awaits is ignored.
 ///
-/// How far ahead to ask is the caller's choice, by what is under way and [`Reader::bytes_ready`].
-/// Nothing under way and no bytes ready means: ask, however full the window seems to be.
+/// How far ahead to ask is the caller's choice, by what is under way and [`Reader::bytes_ready`]; and by
+/// the count of blocks, because a file may have leaves of one byte.
+/// When nothing is under way and [`Reader::next_bytes`] gives none, ask, however full the window seems.
 /// After an error a reader does not finish.
 #[derive(Debug)]
 pub struct Reader {
@@ -67,7 +68,9 @@ pub struct Reader {
     /// Named and not supplied.
     awaited: BTreeMap<u64, Part>,
     awaited_by_cid: BTreeMap<Cid, BTreeSet<u64>>,
+    /// Of these, what cannot be a leaf; and what may have links, be it taken for a leaf or not.
     awaited_nodes: BTreeSet<u64>,
+    awaited_dag_pb: BTreeSet<u64>,
     /// Supplied and not handed out, cut to the range.
     ready: BTreeMap<u64, Bytes>,
     bytes_ready: u64,
@@ -87,6 +90,7 @@ impl Reader {
             awaited: BTreeMap::new(),
             awaited_by_cid: BTreeMap::new(),
             awaited_nodes: BTreeSet::new(),
+            awaited_dag_pb: BTreeSet::new(),
             ready: BTreeMap::new(),
             bytes_ready: 0,
         }
@@ -95,8 +99,9 @@ impl Reader {
     /// Returns the next block to fetch, or `None` while nothing more can be named before something
     /// is supplied, and when all was named.
     ///
-    /// Every place of the file is named once. (Only in a DAG with far more links than leaves of use,
-    /// a node that came too early is dropped and named again in its turn.) Cost: O(log links).
+    /// Every place of the file is named once; only a node that comes when [`READ_LINKS_AHEAD_MAX`] links
+    /// are known ahead is dropped, and named again in its turn. No sane file has one.
+    /// Cost: O(log links).
     pub fn next_wanted(&mut self) -> Option<Wanted> {
         let naming_at = self.naming_at()?;
         if let Some((start, part)) =
@@ -128,9 +133,10 @@ impl Reader {
             Codec::DagPb => FileNode::decode(&bytes)?,
         };
         for start in places {
-            let was_node = self.awaited_nodes.remove(&start);
+            self.awaited_nodes.remove(&start);
+            self.awaited_dag_pb.remove(&start);
             if let Some(part) = self.awaited.remove(&start) {
-                self.place(start, part, was_node, &content)?;
+                self.place(start, part, &content)?;
             }
         }
         Ok(())
@@ -164,31 +170,29 @@ impl Reader {
     }
 
     fn may_name_node(&self, start: u64, naming_at: u64) -> bool {
-        start == naming_at
+        self.is_due(start)
             || (start - naming_at <= NODE_AHEAD_BYTES
                 && self.awaited_nodes.len() < NODES_AHEAD_MAX
                 && self.links_known() + READ_LINKS_MAX * (self.awaited_nodes.len() + 1)
                     <= READ_LINKS_AHEAD_MAX)
     }
 
-    fn links_known(&self) -> usize {
+    /// Returns how many links are remembered and not named: what hostile DAGs would like to be many.
+    pub(super) fn links_known(&self) -> usize {
         self.leaves.len() + self.nodes.len()
     }
 
     fn name(&mut self, start: u64, part: Part) -> Wanted {
         self.awaited.insert(start, part);
+        if part.cid.codec() == Codec::DagPb {
+            self.awaited_dag_pb.insert(start);
+        }
         self.awaited_by_cid.entry(part.cid).or_default().insert(start);
         Wanted { cid: part.cid, bytes_hint: part.bytes_hint }
     }
 
     /// Puts the content of a part where the part was.
-    fn place(
-        &mut self,
-        start: u64,
-        part: Part,
-        was_node: bool,
-        content: &FileNode,
-    ) -> Result<(), DagError> {
+    fn place(&mut self, start: u64, part: Part, content: &FileNode) -> Result<(), DagError> {
         match part.bytes {
             None => self.learn_size(content.file_bytes)?,
             Some(bytes) if bytes != content.file_bytes => {
@@ -197,11 +201,10 @@ impl Reader {
             Some(_) => {}
         }
         // Children that come early are remembered only while they are few; those that are due always,
-        // so that reading goes on. A node named as one is due when it holds up the naming. What was
-        // taken for a leaf holds up nothing: there may be a whole window of them.
-        let is_due =
-            if was_node { self.is_first_to_name(start) } else { self.is_first_missing(start) };
-        if self.links_known() + content.children.len() > READ_LINKS_AHEAD_MAX && !is_due {
+        // so that reading goes on.
+        let links = content.children.len();
+        let is_too_many = links > 0 && self.links_known() + links > READ_LINKS_AHEAD_MAX;
+        if is_too_many && !self.is_due(start) {
             self.nodes.insert(start, part);
             return Ok(());
         }
@@ -257,13 +260,10 @@ impl Reader {
         [leaf, node, self.awaited_nodes.first().copied()].into_iter().flatten().min()
     }
 
-    fn is_first_to_name(&self, start: u64) -> bool {
-        self.naming_at().is_none_or(|other| start < other)
-    }
-
-    fn is_first_missing(&self, start: u64) -> bool {
-        let awaited = self.awaited.first_key_value();
-        self.is_first_to_name(start) && awaited.is_none_or(|(other, _)| start < *other)
+    /// Says whether no part before `start` is unnamed, or awaited and perhaps with links.
+    fn is_due(&self, start: u64) -> bool {
+        let awaited = self.awaited_dag_pb.first().copied();
+        [self.naming_at(), awaited].into_iter().flatten().all(|other| start <= other)
     }
 
     /// Keeps of `bytes`, which lie at `place` in the file, what is in the range.
