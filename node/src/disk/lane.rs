@@ -34,9 +34,10 @@ impl Health {
 
     /// Returns the error of a change to the file system. A full disk, or quota, is no failure.
     pub(super) fn of_write(&self, what: &str, error: &io::Error) -> DiskError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full,
-            _ => self.fail(format!("{what}: {error}")),
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            DiskError::Full
+        } else {
+            self.fail(format!("{what}: {error}"))
         }
     }
 }

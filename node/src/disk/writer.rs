@@ -1,6 +1,6 @@
 //! The thread that writes the index: everything that waits shares one log write and one sync.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use protocol::limits::{
@@ -27,7 +27,7 @@ pub(super) struct Write {
 pub(super) fn run(
     index: &Arc<Index>,
     health: &Health,
-    dir: &PathBuf,
+    dir: &Path,
     mut queue: mpsc::Receiver<Write>,
 ) {
     while let Some(first) = queue.blocking_recv() {
@@ -42,7 +42,7 @@ pub(super) fn run(
     }
 }
 
-fn write_group(index: &Index, health: &Health, dir: &PathBuf, group: Vec<Write>) {
+fn write_group(index: &Index, health: &Health, dir: &Path, group: Vec<Write>) {
     let (accepted, refused): (Vec<_>, Vec<_>) = match space_at(dir, health) {
         Ok(space) => {
             let reserve = reserve_bytes(space.total_bytes);

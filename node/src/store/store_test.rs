@@ -102,7 +102,7 @@ async fn a_full_device_refuses_puts_and_loses_nothing() {
     let refused = block(2, 9000);
     assert!(matches!(put(&store, &refused, A).await, Err(StoreError::Full { .. })));
     assert!(matches!(put(&store, &refused, A).await, Err(StoreError::Full { .. })));
-    all_are_whole(&store, &[kept.clone()]).await;
+    all_are_whole(&store, std::slice::from_ref(&kept)).await;
     assert_eq!(store.get(refused.0).await.unwrap(), None);
     bench.disk.set_device_bytes(10 << 20);
     put(&store, &refused, A).await.unwrap();
@@ -253,7 +253,8 @@ async fn a_release_of_many_references_ends() {
     bench.settings.capacity_bytes = 8 << 20;
     let store = bench.start().await;
     let puts = (0..2000u64).map(|number| {
-        let (store, (cid, bytes)) = (store.clone(), block(number, 20 + number as usize / 2));
+        let (store, (cid, bytes)) =
+            (store.clone(), block(number, 20 + usize::try_from(number / 2).unwrap()));
         async move { store.put(cid, bytes, A, number == 0).await }
     });
     for outcome in futures::future::join_all(puts).await {
