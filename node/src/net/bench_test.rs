@@ -29,9 +29,10 @@ async fn measure(name: &str, plan: impl Fn() -> Plan) {
     a.meet(&mut b).await;
     let (start, processor) = (Instant::now(), processor_time());
     let body = frame("block", BODY_BYTES);
+    let to = b.id;
     let sender = async {
         for _ in 0..FRAMES {
-            a.send(b.id, Class::Bulk, body.clone()).await;
+            a.send(to, Class::Bulk, body.clone()).await;
         }
     };
     let receiver = async {

@@ -66,7 +66,7 @@ pub(super) fn usable(addresses: impl IntoIterator<Item = Multiaddr>) -> Vec<Mult
     if kept.iter().any(|address| !is_loopback(address)) {
         kept.retain(|address| !is_loopback(address));
     }
-    kept.sort_by_key(|address| is_quic(address));
+    kept.sort_by_key(is_quic);
     kept.truncate(PEER_ADDRESSES_MAX);
     kept
 }

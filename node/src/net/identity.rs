@@ -37,6 +37,9 @@ impl fmt::Debug for SecretKey {
 }
 
 /// Returns a new key, drawn from the operating system.
+///
+/// # Panics
+/// When the operating system has no randomness to give.
 #[must_use]
 pub fn generate() -> SecretKey {
     let pair = Keypair::generate_ed25519();
@@ -47,6 +50,9 @@ pub fn generate() -> SecretKey {
 }
 
 /// Returns the peer that holds `key`.
+///
+/// # Panics
+/// Never: an Ed25519 key always has a peer id that holds it.
 #[must_use]
 pub fn peer_id_of(key: &SecretKey) -> PeerId {
     peer_from_libp2p(&key.keypair().public().to_peer_id())

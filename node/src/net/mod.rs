@@ -9,6 +9,7 @@ mod bootstrap;
 mod composition;
 mod discovery;
 pub mod identity;
+mod lines;
 mod links;
 mod malformed;
 mod metrics;
@@ -18,6 +19,7 @@ mod settings;
 mod streams;
 mod swarm;
 mod transport;
+mod wanted;
 
 #[cfg(test)]
 mod bad_input_test;

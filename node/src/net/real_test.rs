@@ -5,6 +5,7 @@ use protocol::wire::Class;
 
 use super::identity::{SecretKey, generate, peer_id_of};
 use super::test_peer::{Plan, QUIC, TestPeer, frame, soon};
+use super::transport::Stack;
 use super::{NetSettings, RealNet, StartError};
 use crate::env::{Net, NetError, NetEvent};
 
@@ -34,6 +35,18 @@ async fn two_peers_exchange_frames_of_every_class_over_tcp() {
 #[tokio::test]
 async fn two_peers_exchange_frames_of_every_class_over_quic() {
     two_peers_exchange_frames(QUIC).await;
+}
+
+#[tokio::test]
+async fn a_peer_without_aes_and_one_with_it_agree_on_noise() {
+    let slow = || Plan { stack: Stack { tls: false, ..Stack::fastest() }, ..Plan::default() };
+    let fast = || Plan { stack: Stack { tls: true, ..Stack::fastest() }, ..Plan::default() };
+    for (dialler, listener) in [(slow(), fast()), (fast(), slow())] {
+        let (mut a, mut b) = (TestPeer::start(dialler).await, TestPeer::start(listener).await);
+        a.meet(&mut b).await;
+        a.send(b.id, Class::Bulk, frame("block", 1 << 20)).await;
+        assert_eq!(b.receive(Class::Bulk).await.frame, frame("block", 1 << 20));
+    }
 }
 
 #[tokio::test]

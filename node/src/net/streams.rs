@@ -157,7 +157,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     fn frame(head: usize, body: usize) -> Frame {
-        let bytes = |n: usize| (0..n).map(|i| (i % 251) as u8).collect::<Bytes>();
+        let bytes = |n: usize| (0..=250).cycle().take(n).collect::<Bytes>();
         Frame { head: bytes(head), body: bytes(body) }
     }
 

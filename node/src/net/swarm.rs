@@ -1,25 +1,19 @@
 //! The task that owns the swarm.
 //!
-//! Owns: the swarm, the tasks of every stream, who waits for which peer, and the events that wait to be taken.
+//! Owns: the swarm, and the events that wait to be taken.
 //! Never: waits for a peer, a stream or a service inside its loop; reads or writes a frame.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a driver takes the real clock and spawns its tasks"
-)]
+#![expect(clippy::disallowed_methods, reason = "a driver takes the real clock")]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Stream, Swarm, identify, kad, mdns, ping};
-use protocol::limits::OUTBOX_FRAMES_MAX;
-use protocol::wire::{Class, FrameError};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, kad, mdns, ping};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -27,29 +21,21 @@ use super::bootstrap::Bootstrap;
 use super::composition::{Composition, CompositionEvent, KAD_PROTOCOL};
 use super::discovery::{ToMeet, is_loopback, usable};
 use super::identity::{peer_from_libp2p, peer_to_libp2p};
+use super::lines::{Lines, Note};
 use super::links::{Links, PerClass};
 use super::malformed::LogLimiter;
 use super::metrics::NetMetrics;
 use super::sessions::{Protocols, SessionEvent};
 use super::settings::{NetSettings, StartError};
-use super::streams::{ReadEnd, read_frames, write_frames};
 use super::transport::{self, Stack};
+use super::wanted::{Wanted, answer};
 use crate::env::{Inbound, NetEvent};
 
 /// Events that wait for room in their channel. Then the swarm is not polled until there is some.
 const BACKLOG_MAX: usize = 1024;
 
-/// Peers that somebody asked to reach and that are neither connected nor given up.
-const WANTED_MAX: usize = 4096;
-
-/// Senders that wait for one peer.
-const WAITERS_MAX: usize = 1024;
-
 /// Peers dialled at one time only because Kademlia or identify told of them.
 const MEETINGS_MAX: u32 = 8;
-
-/// Reports of streams that wait to be handled; their tasks wait with them.
-const NOTES_MAX: usize = 64;
 
 /// A connection without any stream but the small protocols' is closed after this: strangers, mostly.
 const IDLE_MAX: Duration = Duration::from_secs(300);
@@ -76,12 +62,6 @@ pub(super) struct Parts {
     pub(super) stop: CancellationToken,
 }
 
-/// What a stream's task reports.
-enum Note {
-    WriteFailed { peer: PeerId, class: Class },
-    Malformed { peer: PeerId, class: Class, err: FrameError },
-}
-
 /// See the module.
 pub(super) struct SwarmTask {
     parts: Parts,
@@ -92,12 +72,9 @@ pub(super) struct SwarmTask {
     limiter: LogLimiter,
     listening: BTreeSet<Multiaddr>,
     backlog: VecDeque<NetEvent>,
-    /// Who waits for a peer that is being connected. An entry without waiters was asked for by `dial`.
-    wanted: BTreeMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    /// Where each connected peer's writers take their streams from.
-    writers: BTreeMap<PeerId, PerClass<mpsc::Sender<Stream>>>,
-    readers: BTreeMap<PeerId, PerClass<Option<AbortHandle>>>,
-    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    wanted: Wanted,
+    lines: Lines,
+    notes: mpsc::Receiver<Note>,
 }
 
 impl SwarmTask {
@@ -130,6 +107,8 @@ impl SwarmTask {
                 .listen_on(address)
                 .map_err(|source| StartError::Listen { address: text, source: source.into() })?;
         }
+        let (lines, notes) =
+            Lines::new(Arc::clone(&parts.links), parts.metrics.clone(), parts.inboxes.clone());
         Ok(Self {
             parts,
             swarm,
@@ -139,10 +118,9 @@ impl SwarmTask {
             limiter: LogLimiter::new(),
             listening: BTreeSet::new(),
             backlog: VecDeque::new(),
-            wanted: BTreeMap::new(),
-            writers: BTreeMap::new(),
-            readers: BTreeMap::new(),
-            notes: mpsc::channel(NOTES_MAX),
+            wanted: Wanted::new(),
+            lines,
+            notes,
         })
     }
 
@@ -160,7 +138,7 @@ impl SwarmTask {
                 // of it cannot starve the rest.
                 biased;
                 () = self.parts.stop.cancelled() => break,
-                Some(note) = self.notes.1.recv() => self.on_note(note),
+                Some(note) = self.notes.recv() => self.on_note(note),
                 permit = events.reserve(), if !self.backlog.is_empty() => match permit {
                     Ok(permit) => {
                         if let Some(event) = self.backlog.pop_front() {
@@ -183,7 +161,7 @@ impl SwarmTask {
 
     fn on_tick(&mut self) {
         let now = Instant::now();
-        for dial in self.bootstrap.due(self.writers.is_empty(), now) {
+        for dial in self.bootstrap.due(self.lines.are_none(), now) {
             let connection = dial.connection_id();
             if let Err(err) = self.swarm.dial(dial) {
                 debug!(%err, "bootstrap address was not dialled");
@@ -226,26 +204,16 @@ impl SwarmTask {
 
     /// Connects to a peer unless it is connected, and answers `waiter` when that is decided.
     fn want(&mut self, peer: PeerId, waiter: Option<oneshot::Sender<bool>>) {
-        let is_refused = peer == *self.swarm.local_peer_id()
-            || self.swarm.behaviour().sessions.is_foreign(&peer)
-            || (self.wanted.len() >= WANTED_MAX && !self.wanted.contains_key(&peer));
-        if self.writers.contains_key(&peer) || is_refused {
-            if let Some(done) = waiter {
-                answer(done, !is_refused);
-            }
-            if is_refused && peer != *self.swarm.local_peer_id() {
-                self.emit(peer, NetEvent::Unreachable);
+        let is_own = peer == *self.swarm.local_peer_id();
+        if is_own || self.lines.serve(&peer) {
+            if let Some(waiter) = waiter {
+                answer(waiter, !is_own);
             }
             return;
         }
-        let waiters = self.wanted.entry(peer).or_default();
-        waiters.retain(|waiter| !waiter.is_closed());
-        if let Some(done) = waiter {
-            if waiters.len() < WAITERS_MAX {
-                waiters.push(done);
-            } else {
-                answer(done, false);
-            }
+        if self.swarm.behaviour().sessions.is_foreign(&peer) || !self.wanted.add(peer, waiter) {
+            self.emit(peer, NetEvent::Unreachable);
+            return;
         }
         let options =
             DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).build();
@@ -261,11 +229,8 @@ impl SwarmTask {
 
     /// Tells everybody who waits for a peer that it cannot be reached.
     fn give_up(&mut self, peer: PeerId) {
-        if let Some(waiters) = self.wanted.remove(&peer) {
+        if self.wanted.settle(&peer, false) {
             self.parts.metrics.dial_failed();
-            for waiter in waiters {
-                answer(waiter, false);
-            }
             self.emit(peer, NetEvent::Unreachable);
         }
     }
@@ -299,7 +264,7 @@ impl SwarmTask {
                 debug!(peer = %peer_id, ?cause, num_established, "connection closed");
                 self.count_connections();
                 if num_established == 0 {
-                    self.stop_readers(peer_id);
+                    self.lines.end_readers(peer_id);
                     self.give_up(peer_id);
                 }
             }
@@ -330,7 +295,13 @@ impl SwarmTask {
             }
             SwarmEvent::ListenerError { error, .. } => debug!(err = %error, "listener failed once"),
             // Dials under way and external addresses, which nobody acts upon yet.
-            _ => {}
+            SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. }
+            | _ => {}
         }
     }
 
@@ -410,84 +381,19 @@ impl SwarmTask {
 
     fn on_session(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Opened { peer, class, stream } => self.on_opened(peer, class, stream),
-            SessionEvent::Accepted { peer, class, stream } => self.read(peer, class, stream),
+            SessionEvent::Opened { peer, class, stream } => {
+                let is_new = !self.lines.serve(&peer);
+                self.lines.write(peer, class, stream);
+                if is_new {
+                    self.wanted.settle(&peer, true);
+                    self.emit(peer, NetEvent::Connected);
+                }
+            }
+            SessionEvent::Accepted { peer, class, stream } => self.lines.read(peer, class, stream),
             SessionEvent::Foreign { peer } => self.give_up(peer),
             SessionEvent::Lost { peer } => {
-                self.writers.remove(&peer);
-                if let Some(name) = peer_from_libp2p(&peer) {
-                    self.parts.links.remove(name);
-                }
-                self.parts.metrics.set_peers(self.writers.len());
+                self.lines.end_writers(peer);
                 self.emit(peer, NetEvent::Disconnected);
-            }
-        }
-    }
-
-    fn on_opened(&mut self, peer: PeerId, class: Class, stream: Stream) {
-        let is_new = !self.writers.contains_key(&peer);
-        if is_new {
-            self.start_writers(peer);
-        }
-        if let Some(writers) = self.writers.get(&peer)
-            && writers.get(class).try_send(stream).is_err()
-        {
-            // The writer has an older stream and one that waits already, or it has ended: it asks again when
-            // the next write fails.
-            debug!(%peer, class = class.name(), "stream was not needed");
-        }
-        if is_new {
-            for waiter in self.wanted.remove(&peer).unwrap_or_default() {
-                answer(waiter, true);
-            }
-            self.emit(peer, NetEvent::Connected);
-        }
-    }
-
-    /// Starts a writer for each class to a peer that was just connected.
-    fn start_writers(&mut self, peer: PeerId) {
-        let Some(name) = peer_from_libp2p(&peer) else { return };
-        let (outboxes, frames) = PerClass::from_fn(|_| mpsc::channel(OUTBOX_FRAMES_MAX)).unzip();
-        let writers = frames.map(|class, frames| {
-            // One that is used and one that replaces it.
-            let (streams, streams_out) = mpsc::channel(2);
-            let notes = self.notes.0.clone();
-            let tally = self.parts.metrics.sent(class);
-            tokio::spawn(write_frames(frames, streams_out, tally, async move || {
-                // The swarm's task ended: so does everything.
-                let _ = notes.send(Note::WriteFailed { peer, class }).await;
-            }));
-            streams
-        });
-        self.writers.insert(peer, writers);
-        self.parts.metrics.set_peers(self.writers.len());
-        self.parts.links.add(name, outboxes);
-    }
-
-    /// Reads frames from a stream a peer opened, instead of from its earlier one of this class: so that a peer
-    /// has one reader per class, whatever it opens.
-    fn read(&mut self, peer: PeerId, class: Class, stream: Stream) {
-        let Some(name) = peer_from_libp2p(&peer) else { return };
-        let inbox = self.parts.inboxes.get(class).clone();
-        let tally = self.parts.metrics.received(class);
-        let notes = self.notes.0.clone();
-        let task = tokio::spawn(async move {
-            if let ReadEnd::Malformed(err) = read_frames(stream, name, inbox, tally).await {
-                let _ = notes.send(Note::Malformed { peer, class, err }).await;
-            }
-        });
-        let readers = self.readers.entry(peer).or_insert_with(|| PerClass::from_fn(|_| None));
-        if let Some(earlier) = readers.get_mut(class).replace(task.abort_handle()) {
-            earlier.abort();
-        }
-    }
-
-    fn stop_readers(&mut self, peer: PeerId) {
-        if let Some(readers) = self.readers.remove(&peer) {
-            for class in Class::ALL {
-                if let Some(reader) = readers.get(class) {
-                    reader.abort();
-                }
             }
         }
     }
@@ -507,11 +413,6 @@ impl SwarmTask {
         let counters = self.swarm.network_info();
         self.parts.metrics.set_connections(counters.connection_counters().num_established());
     }
-}
-
-/// Answers who may have stopped waiting.
-fn answer(waiter: oneshot::Sender<bool>, is_connected: bool) {
-    let _has_gone = waiter.send(is_connected).is_err();
 }
 
 fn parse(texts: &[String]) -> Result<Vec<Multiaddr>, StartError> {

@@ -104,7 +104,11 @@ impl ConnectionHandler for SessionHandler {
             }
             // Addresses and the remote's protocols are identify's business; a stream whose negotiation failed
             // is the remote's loss.
-            _ => {}
+            ConnectionEvent::AddressChange(_)
+            | ConnectionEvent::ListenUpgradeError(_)
+            | ConnectionEvent::LocalProtocolsChange(_)
+            | ConnectionEvent::RemoteProtocolsChange(_)
+            | _ => {}
         }
     }
 }

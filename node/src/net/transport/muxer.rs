@@ -16,12 +16,12 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
 /// Streams of one connection: three classes in each direction, and the small protocols, of which Kademlia
-/// opens one per question.
-const STREAMS_MAX: usize = 48;
+/// opens up to 32 in each direction. Opening one more ends the connection.
+const STREAMS_MAX: usize = 96;
 
 /// Bytes that one connection may hold for streams whose readers lag, once its windows have grown. Covers
-/// 1 GB/s at a round trip of 16 ms.
-const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// 1 GB/s at a round trip of 24 ms.
+const WINDOW_BYTES_MAX: usize = 24 << 20;
 
 // Yamux gives every stream 256 KiB from the start.
 const _: () = assert!(STREAMS_MAX * (256 << 10) <= WINDOW_BYTES_MAX);

@@ -252,3 +252,39 @@ impl ClientCertVerifier for BoundToPeer {
         Self::schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Tls;
+    use crate::net::identity::generate;
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+    use libp2p::core::upgrade::{InboundConnectionUpgrade as _, OutboundConnectionUpgrade as _};
+    use tokio_util::compat::TokioAsyncReadCompatExt as _;
+
+    /// The implementation of others, which takes part in every network of libp2p.
+    const NAME: &str = "/tls/1.0.0";
+
+    #[tokio::test]
+    async fn both_roles_agree_with_those_of_libp2p_and_learn_the_peer() {
+        let (ours, theirs) = (generate().keypair(), generate().keypair());
+        for we_dial in [true, false] {
+            let tls = Tls::new(&ours).unwrap();
+            let other = libp2p::tls::Config::new(&theirs).unwrap();
+            let (a, b) = tokio::io::duplex(1 << 16);
+            let (a, b) = (a.compat(), b.compat());
+            let ((they, mut our_end), (we, mut their_end)) = if we_dial {
+                let ends = futures::join!(tls.connect(a), other.upgrade_inbound(b, NAME));
+                (ends.0.unwrap(), ends.1.unwrap())
+            } else {
+                let ends = futures::join!(tls.accept(a), other.upgrade_outbound(b, NAME));
+                (ends.0.unwrap(), ends.1.unwrap())
+            };
+            assert_eq!((we, they), (ours.public().to_peer_id(), theirs.public().to_peer_id()));
+            our_end.write_all(b"hello").await.unwrap();
+            our_end.flush().await.unwrap();
+            let mut heard = [0; 5];
+            their_end.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"hello");
+        }
+    }
+}
