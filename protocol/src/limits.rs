@@ -57,8 +57,8 @@ const _: () = assert!(CDC_BYTES_MIN < CDC_BYTES_AVERAGE && CDC_BYTES_AVERAGE < C
 // ---- Placement -----------------------------------------------------------------------------
 
 /// Hash ranges that CIDs are divided into: the unit of placement, inventory and anti-entropy.
-/// 2^16 keeps about 20 partition copies on each of 10,000 peers with three replicas, so that whole
-/// partitions can be spread to a few per cent, while a table of them stays below 1 MiB.
+/// 2^17 keeps about 39 partition copies on each of 10,000 peers with three replicas, so that one copy more
+/// fits into a twentieth, while a table of them stays below 1 MiB. See `decisions/0003-placement.md`.
 pub const PARTITIONS: u32 = 1 << 17;
 
 /// Most copies of a block. More than this many simultaneous losses is not what replication is for.

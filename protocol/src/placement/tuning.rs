@@ -17,7 +17,7 @@ use crate::limits::PARTITIONS;
 const CERTAIN: i32 = 32 * ONE;
 
 /// Copies a peer holds in the sample of partitions on which weights are balanced: their chance error of
-/// 1 % is what the placement of a small cluster is off by.
+/// 1.5 % is what a small cluster is off by before shedding.
 const SAMPLE_COPIES: usize = 4096;
 
 /// Partitions on which weights are first brought near.
@@ -27,11 +27,14 @@ const COARSE_PARTITIONS: usize = 4096;
 const COARSE_STEPS: usize = 5;
 const FINE_STEPS: usize = 8;
 
-/// Steps of aiming.
-const AIM_STEPS: usize = 6;
-const AIM_MEMBERS: usize = 400;
+/// Above this many members weights are aimed, not balanced: a thousand copies each have a chance error
+/// that a ratio amplifies.
+const BALANCED_MEMBERS_MAX: usize = 400;
 
-/// Rounds of shedding at most. Guess: measured foundings take 5 to 20.
+/// Steps of aiming. Each leaves a third to a half of what was off; after six, one copy in 400 is.
+const AIM_STEPS: usize = 6;
+
+/// Rounds of shedding at most; measured: 5 to 40.
 const SHED_ROUNDS_MAX: usize = 64;
 
 /// Tunes the weights of a contest from nothing, and returns the table they give.
@@ -45,21 +48,15 @@ pub(super) fn found(contest: &mut Contest) -> Vec<u16> {
     let wanted = SAMPLE_COPIES * contest.members.len() / contest.copies;
     let sample = wanted.clamp(COARSE_PARTITIONS, PARTITIONS as usize);
     let candidates = Candidates::new(contest, u32::try_from(sample).unwrap_or(PARTITIONS));
-    let coarse = COARSE_PARTITIONS.max(sample / 64);
-    if contest.members.len() * 64 <= coarse * contest.copies {
-        targets.balance(contest, &candidates, coarse, COARSE_STEPS);
-    }
-    if contest.members.len() <= AIM_MEMBERS {
+    if contest.members.len() > BALANCED_MEMBERS_MAX {
+        targets.aim(contest, &candidates);
+    } else {
+        targets.balance(contest, &candidates, COARSE_PARTITIONS, COARSE_STEPS);
         targets.balance(contest, &candidates, sample, FINE_STEPS);
     }
-    if sample == PARTITIONS as usize && contest.members.len() > AIM_MEMBERS {
-        targets.aim(contest, &candidates);
-    }
-    let source = if sample == PARTITIONS as usize { Source::Found(&candidates) } else { Source::All };
-    let mut table = match source {
-        Source::Found(_) => source.table(contest),
-        Source::All => table_of(contest),
-    };
+    let is_whole = sample == PARTITIONS as usize;
+    let source = if is_whole { Source::Found(&candidates) } else { Source::All };
+    let mut table = if is_whole { source.table(contest) } else { table_of(contest) };
     let caps = founding_caps(&targets.shares);
     let before = table.clone();
     shed(contest, &mut table, source, &caps, &before, u64::MAX);
@@ -175,56 +172,22 @@ impl Targets {
         }
     }
 
-    /// Gives each member the weight at which it would hold its share if the others kept theirs.
+    /// Gives each member the weight at which it would hold its share if the others kept theirs, again
+    /// and again.
     ///
-    /// With few copies for each member this is exact where the ratio of copies says little.
+    /// With few copies for each member this is exact where a ratio of copies says little.
     fn aim(&self, contest: &mut Contest, candidates: &Candidates) {
-        let source = Source::Found(candidates);
         let mut needs: Vec<Vec<i32>> = vec![Vec::new(); contest.members.len()];
-        let mut entrants = Vec::new();
-        let mut open = Vec::new();
         for _ in 0..AIM_STEPS {
-            let mut counts = vec![0u32; contest.members.len()];
-            let bound = source.bound(contest);
-            for partition in 0..PARTITIONS {
-                let choice = source.choose(contest, partition, bound, &mut entrants, None);
-                open.clear();
-                open.extend_from_slice(&entrants);
-                for entrant in &open {
-                    let index = usize::from(entrant.member);
-                    let (Some(member), Some(needs)) =
-                        (contest.members.get(index), needs.get_mut(index))
-                    else {
-                        continue;
-                    };
-                    let rival = if choice.as_slice().contains(entrant) {
-                        counts.iter_mut().skip(index).take(1).for_each(|count| *count += 1);
-                        let others = contest.choose(&open, Some(entrant.member));
-                        let mut next =
-                            others.as_slice().iter().filter(|e| !choice.as_slice().contains(e));
-                        next.next().copied()
-                    } else {
-                        contest.displaced(&choice, member.zone)
-                    };
-                    if let Some(rival) = rival {
-                        let tie = i32::from(entrant.member > rival.member);
-                        needs.push(entrant.score.saturating_add(member.weight) - rival.score + tie);
-                    } else {
-                        needs.push(i32::MIN);
-                    }
-                }
-            }
-            for (((member, needs), share), count) in
-                contest.members.iter_mut().zip(&mut needs).zip(&self.shares).zip(counts)
-            {
+            let counts = find_needs(contest, candidates, &mut needs);
+            let members = contest.members.iter_mut().zip(&mut needs);
+            for ((member, needs), (share, count)) in members.zip(self.shares.iter().zip(counts)) {
                 let target = u32::try_from(share >> SHARE_BITS).unwrap_or(u32::MAX).max(1);
-                if count != target && count != target + 1 {
-                    let nth = (target as usize).min(needs.len());
-                    if let Some(last) = nth.checked_sub(1) {
-                        let need = *needs.select_nth_unstable(last).1;
-                        if need > i32::MIN {
-                            member.weight = need;
-                        }
+                let last = (target as usize).min(needs.len()).checked_sub(1);
+                if let Some(last) = last.filter(|_| count != target && count != target + 1) {
+                    let need = *needs.select_nth_unstable(last).1;
+                    if need > i32::MIN {
+                        member.weight = need;
                     }
                 }
                 needs.clear();
@@ -237,6 +200,36 @@ impl Targets {
         let mut pairs = self.shares.iter().zip(holds);
         pairs.all(|(share, holds)| share.abs_diff(*holds) <= copy.max(share / 100))
     }
+}
+
+/// Collects the weight that each member needs to hold each partition it is a candidate for, the others
+/// keeping theirs. Returns how many it holds.
+fn find_needs(contest: &Contest, candidates: &Candidates, needs: &mut [Vec<i32>]) -> Vec<u32> {
+    let source = Source::Found(candidates);
+    let bound = source.bound(contest);
+    let mut counts = vec![0; contest.members.len()];
+    let mut entrants = Vec::new();
+    for partition in 0..PARTITIONS {
+        let choice = source.choose(contest, partition, bound, &mut entrants, None);
+        for entrant in &entrants {
+            let index = usize::from(entrant.member);
+            let Some(member) = contest.members.get(index) else { continue };
+            let rival = if choice.as_slice().contains(entrant) {
+                counts.iter_mut().skip(index).take(1).for_each(|count| *count += 1);
+                let others = contest.choose(&entrants, Some(entrant.member));
+                let mut next = others.as_slice().iter().filter(|e| !choice.as_slice().contains(e));
+                next.next().copied()
+            } else {
+                contest.displaced(&choice, member.zone)
+            };
+            let need = rival.map_or(i32::MIN, |rival| {
+                let tie = i32::from(entrant.member > rival.member);
+                entrant.score.saturating_add(member.weight) - rival.score + tie
+            });
+            needs.iter_mut().skip(index).take(1).for_each(|needs| needs.push(need));
+        }
+    }
+    counts
 }
 
 /// Lowers the weights of those who hold more than their caps until nobody does, or until `budget` copies
@@ -263,7 +256,8 @@ pub(super) fn shed(
         }
         let affected = find_margins(contest, table, source, &excess, &mut margins);
         let allowed = (budget - moved).min(all);
-        for ((member, excess), margins) in contest.members.iter_mut().zip(&excess).zip(&mut margins) {
+        for ((member, excess), margins) in contest.members.iter_mut().zip(&excess).zip(&mut margins)
+        {
             // Rounded up: the last copy of the budget may be spent by several.
             let count = (u64::from(*excess) * allowed).div_ceil(all);
             lower(&mut member.weight, margins, usize::try_from(count).unwrap_or(usize::MAX));

@@ -42,12 +42,28 @@ struct Row {
 /// # Errors
 /// When `out` cannot be written.
 pub fn run(out: &mut dyn Write) -> anyhow::Result<bool> {
-    writeln!(out, "placement: {PARTITIONS} partitions, {REPLICAS} copies; means over {CHANGES} joins and leaves")?;
-    writeln!(out, "targets: fullest <= {FULLEST_MAX}, moved <= {MOVED_MAX}, shared zones = 0, sets <= {PARTITIONS}")?;
+    writeln!(
+        out,
+        "placement: {PARTITIONS} partitions, {REPLICAS} copies; means over {CHANGES} joins and leaves"
+    )?;
+    writeln!(
+        out,
+        "targets: fullest <= {FULLEST_MAX}, moved <= {MOVED_MAX}, shared zones = 0, sets <= {PARTITIONS}"
+    )?;
     writeln!(
         out,
         "{:>6} {:>8} {:>5} | {:>7} {:>7} | {:>6} {:>6} | {:>6} {:>7} | {:>9} {:>11} |",
-        "peers", "capacity", "zones", "fullest", "after", "join", "leave", "shared", "sets", "full", "incremental"
+        "peers",
+        "capacity",
+        "zones",
+        "fullest",
+        "after",
+        "join",
+        "leave",
+        "shared",
+        "sets",
+        "full",
+        "incremental"
     )?;
     let mut all_hold = true;
     for count in PEERS {
@@ -74,9 +90,18 @@ pub fn run(out: &mut dyn Write) -> anyhow::Result<bool> {
             }
         }
     }
-    writeln!(out, "fullest: over its fair share, at the founding; after: the mean of it after one join or leave")?;
-    writeln!(out, "join, leave: copies moved over the newcomer's fair share, and over what the leaver held")?;
-    writeln!(out, "shared: replica sets with two copies in one zone (counted with 3 or more zones)")?;
+    writeln!(
+        out,
+        "fullest: over its fair share, at the founding; after: the mean of it after one join or leave"
+    )?;
+    writeln!(
+        out,
+        "join, leave: copies moved over the newcomer's fair share, and over what the leaver held"
+    )?;
+    writeln!(
+        out,
+        "shared: replica sets with two copies in one zone (counted with 3 or more zones)"
+    )?;
     writeln!(out, "{}", if all_hold { "all targets hold" } else { "a target is missed" })?;
     Ok(all_hold)
 }
