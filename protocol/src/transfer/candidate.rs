@@ -36,3 +36,19 @@ pub(super) fn distinct(candidates: Vec<Candidate>) -> Vec<Candidate> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::distinct;
+    use crate::limits::CANDIDATES_MAX;
+    use crate::transfer::testing::{apart, peer};
+
+    #[test]
+    fn candidates_are_distinct_and_bounded_and_keep_their_order() {
+        let peers: Vec<_> = [9, 9, 8].into_iter().chain(1..99).map(peer).collect();
+        let kept = distinct(apart(&peers));
+        assert_eq!(kept.len(), CANDIDATES_MAX);
+        let first: Vec<_> = kept.iter().take(3).map(|candidate| candidate.peer).collect();
+        assert_eq!(first, [peer(9), peer(8), peer(1)]);
+    }
+}

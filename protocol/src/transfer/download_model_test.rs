@@ -422,6 +422,7 @@ fn read_from(latencies_ms: [u64; 3], leaves: usize, seed: u64) -> (usize, Durati
         }
         let event_at = world.events.keys().next().map(|(at, _)| *at);
         let deadline = download.next_deadline();
+        assert!(seen.last.is_some() || event_at.or(deadline).is_some(), "seed {seed} hangs");
         input = if let Some(deadline) = deadline
             && event_at.is_none_or(|at| deadline <= at)
         {

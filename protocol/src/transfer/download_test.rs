@@ -262,6 +262,21 @@ fn an_object_of_which_only_corrupt_copies_exist_is_corrupt() {
 }
 
 #[test]
+fn a_corrupt_copy_beside_a_holder_out_of_reach_is_unavailable() {
+    let (mut download, cid, _) = one_block();
+    open(&mut download, cid, apart(&[A, B]));
+    step(&mut download, ms(1), In::Corrupt { cid, peer: A });
+    let mut last = step(&mut download, ms(2), failed(cid, B, Kind::Unavailable));
+    while !download.is_over() {
+        let (at, _) = tick(&mut download);
+        step(&mut download, at, In::Holders { cid, candidates: apart(&[A, B]) });
+        last = step(&mut download, at, failed(cid, B, Kind::Unavailable));
+    }
+    // The good copy may be on the one that does not answer.
+    assert_eq!(fault(&last).kind, Kind::Unavailable);
+}
+
+#[test]
 fn nobody_to_ask_is_unavailable_after_all_rounds() {
     let (mut download, cid, _) = one_block();
     let mut out = open(&mut download, cid, vec![]);
@@ -344,6 +359,10 @@ fn one_block_that_occurs_in_many_places_is_fetched_once_for_those_in_the_window(
     assert!(out.iter().all(|out| *out == Out::Deliver { bytes: leaf.clone() }));
     assert_eq!(download.bytes_held(), 5_000);
     assert_eq!(step(&mut download, ms(3), In::Taken { bytes: 5_000 }), [Out::Locate { cid }]);
+    // The second time serves the rest: no place was counted twice.
+    step(&mut download, ms(4), In::Holders { cid, candidates: apart(&[B]) });
+    let out = step(&mut download, ms(4), got(cid, B, &leaf));
+    assert_eq!((out.len(), out.last()), (6, Some(&Out::Done)));
 }
 
 #[test]
@@ -381,5 +400,5 @@ fn load_spreads_over_equal_holders() {
         let [Out::Get { peer, .. }] = out[..] else { panic!("no get in {out:?}") };
         counts[[B, C, D].iter().position(|other| *other == peer).unwrap()] += 1;
     }
-    assert!(counts.iter().all(|count| (20..=40).contains(count)), "{counts:?}");
+    assert!(counts.iter().all(|count| (27..=33).contains(count)), "{counts:?}");
 }

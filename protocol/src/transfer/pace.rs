@@ -120,22 +120,19 @@ impl Pace {
         let Some(step) = prng.index(peers.len() - 1) else { return peers.get(first).copied() };
         let second = (first + 1 + step) % peers.len();
         let (first, second) = (*peers.get(first)?, *peers.get(second)?);
-        Some(if self.expected_micros(second) < self.expected_micros(first) {
-            second
-        } else {
-            first
-        })
+        Some(if self.expected_cost(second) < self.expected_cost(first) { second } else { first })
     }
 
-    /// Returns how long `peer` is expected to take for one more block, in microseconds.
-    fn expected_micros(&self, peer: PeerId) -> u64 {
+    /// Returns how long `peer` is expected to take for one more block, for comparison only: microseconds
+    /// times bytes under way.
+    fn expected_cost(&self, peer: PeerId) -> u64 {
         let holder = self.holders.get(&peer).copied().unwrap_or_default();
         let latency = match holder.latency_micros {
             0 => LATENCY_MICROS_UNKNOWN,
             known => known,
         };
         let queue = holder.bytes_in_flight.saturating_add(u64::from(CHUNK_BYTES));
-        latency.saturating_mul(queue / 1024)
+        latency.saturating_mul(queue)
     }
 
     /// Returns how long a request may be open before a second holder is asked.
