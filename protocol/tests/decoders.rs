@@ -1,7 +1,7 @@
 //! Every decoder of bytes that come from somebody else, against random and mutated input.
 //!
-//! The smoke for every run; `testnet/fuzz` has the same checks for a coverage-guided fuzzer. A new decoder
-//! gets a check here, a line in `DECODERS` and a target there.
+//! The smoke for every run; `testnet/fuzz` has the same checks for a coverage-guided fuzzer. A new
+//! decoder gets a check here, a line in `DECODERS` and a target there.
 
 use bytes::Bytes;
 use core::time::Duration;
@@ -16,7 +16,8 @@ const INPUTS: u32 = 20_000;
 /// Longest random input, in bytes.
 const INPUT_BYTES_MAX: u64 = 400;
 
-/// One decoder: valid inputs to start from, and a check of one input that says whether it was accepted.
+/// One decoder: valid inputs to start from, and a check of one input that says whether it was
+/// accepted.
 ///
 /// The check fails if what was accepted does not survive being encoded and decoded again.
 struct Decoder {

@@ -9,17 +9,18 @@ use core::time::Duration;
 pub struct Config {
     /// Time between two rounds. Each costs `fanout` messages of some kilobytes.
     pub interval: Duration,
-    /// Peers told in a round. With 3, news reaches 100 peers within 5 rounds, and loss of a tenth of the
-    /// messages costs about one more.
+    /// Peers told in a round. With 3, and one answer, those who know a piece of news grow at most
+    /// fourfold a round: some 5 rounds for 100 peers, and 2 more make up for lost messages.
     pub fanout: usize,
-    /// Silence after which a peer is suspected: 6 rounds, a quarter more than the longest silence of a live
-    /// peer in simulation. In clusters of more than 50 peers, longer in proportion.
+    /// Silence after which a peer is suspected: 6 rounds, a third more than the longest silence
+    /// of a live peer among 50 in simulation. In clusters of more than 50 peers, longer in
+    /// proportion.
     pub suspect_after: Duration,
-    /// Silence after which a peer is taken for dead: 20 rounds; what gossip brings within them is beyond
-    /// doubt. In clusters of more than 50 peers, longer in proportion.
+    /// Silence after which a peer is taken for dead: 20 rounds; what gossip brings within them is
+    /// beyond doubt. In clusters of more than 50 peers, longer in proportion.
     pub dead_after: Duration,
-    /// How long a dead peer is remembered, and a good-bye, so that old gossip brings nobody back: longer
-    /// than a machine is usually away for repair.
+    /// How long a dead peer is remembered, and a good-bye, so that old gossip brings nobody back:
+    /// longer than a machine is usually away for repair.
     pub forget_after: Duration,
 }
 
@@ -54,8 +55,8 @@ pub enum Input {
         /// Who, as the connection proves.
         peer: PeerId,
     },
-    /// The last connection to a peer ended. No judgement: another one is asked for, and if that fails,
-    /// the driver reports [`Input::Unreachable`].
+    /// The last connection to a peer ended. No judgement: another one is asked for, and if that
+    /// fails, the driver reports [`Input::Unreachable`].
     Disconnected {
         /// Who.
         peer: PeerId,
@@ -71,8 +72,8 @@ pub enum Input {
         capacity_bytes: u64,
         /// Bytes it holds.
         used_bytes: u64,
-        /// Multiaddresses it listens on. Those beyond [`crate::limits::PEER_ADDRESSES_MAX`] or not [`crate::wire::is_address`] are
-        /// left out.
+        /// Multiaddresses it listens on. Those beyond [`crate::limits::PEER_ADDRESSES_MAX`] or not
+        /// [`crate::wire::is_address`] are left out.
         addresses: Vec<String>,
     },
     /// This peer leaves the cluster for good. Afterwards it is silent.
@@ -82,15 +83,16 @@ pub enum Input {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send a notice on the connection to a peer. It may get lost; if there is no connection, report
-    /// [`Input::Disconnected`].
+    /// Send a notice on the connection to a peer. It may get lost; if there is no connection,
+    /// report [`Input::Disconnected`].
     Send {
         /// To whom.
         to: PeerId,
         /// What.
         notice: Notice,
     },
-    /// Liveness or facts of a peer changed (its heartbeat and used bytes aside), or it was forgotten.
+    /// Liveness or facts of a peer changed (its heartbeat and used bytes aside), or it was
+    /// forgotten.
     Changed {
         /// Who.
         peer: PeerId,

@@ -1,7 +1,8 @@
 //! The machine: when to tell whom what, and what to make of what is told.
 //!
-//! One per peer of a cluster. Owns the [`Table`]. A message is sent only where the driver reported a
-//! connection ([`Input::Contact`]); elsewhere one is asked for ([`Output::Dial`]) and greeted once it is there.
+//! One per peer of a cluster. Owns the [`Table`]. A message is sent only where the driver reported
+//! a connection ([`Input::Contact`]); elsewhere one is asked for ([`Output::Dial`]) and greeted
+//! once it is there.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,8 @@ use crate::wire::{GossipEntry, GossipState, Notice, WireError, is_address};
 use crate::{Instant, PeerId, Prng};
 use core::time::Duration;
 
-/// Pause before a connection to the same peer is asked for again, for as long as an attempt may take.
+/// Pause before a connection to the same peer is asked for again, for as long as an attempt may
+/// take.
 const DIAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Connected peers that are in no table yet. They tell who they are within a round trip.
@@ -58,8 +60,8 @@ impl Membership {
         Ok(Self { own: id, config, prng, table, strangers, cursor, round_at: now, last_round })
     }
 
-    /// Adds a peer known from before, suspected until it is heard of. What is already known, left the
-    /// cluster or fails [`GossipEntry::validate`] is passed over.
+    /// Adds a peer known from before, suspected until it is heard of. What is already known, left
+    /// the cluster or fails [`GossipEntry::validate`] is passed over.
     pub fn remember(&mut self, now: Instant, entry: GossipEntry) {
         let known = self.table.records.contains_key(&entry.peer);
         if !known && entry.state == GossipState::Alive && entry.validate().is_ok() {

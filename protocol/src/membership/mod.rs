@@ -1,8 +1,8 @@
 //! Who of the cluster is there: failure detector and peer table.
 //!
-//! Every peer gossips a table of heartbeats to a few others and judges by its own clock whose heartbeat has
-//! stopped: no coordinator, and a load per peer that does not grow with the cluster. Says who is alive, which
-//! is a guess; who is a member is a fact, and a dead peer stays one.
+//! Every peer gossips a table of heartbeats to a few others and judges by its own clock whose
+//! heartbeat has stopped: no coordinator, and traffic per peer that does not grow with the cluster.
+//! Says who is alive, which is a guess; who is a member is a fact, and a dead peer stays one.
 //! Never: decides placement; a short absence moves nothing.
 //! Source: van Renesse, Minsky and Hayden, "A gossip-style failure detection service", 1998.
 

@@ -232,8 +232,8 @@ fn twenty_peers_that_know_one_other_each_know_all_within_ten_seconds() {
     }
 }
 
-/// Starts `count` peers at once, each knowing one that started earlier, and returns how long it takes until
-/// each knows of all.
+/// Starts `count` peers at once, each knowing one that started earlier, and returns how long it
+/// takes until each knows of all.
 fn convergence(seed: u64, count: u32) -> (Network, Duration) {
     let mut network = Network::new(seed, 0);
     for number in 0..count {
@@ -254,7 +254,7 @@ fn a_large_cluster_learns_of_all_members_in_few_rounds() {
 }
 
 #[test]
-#[ignore = "a minute or more with optimisation"]
+#[ignore = "minutes, with optimisation"]
 fn a_thousand_peers_learn_of_each_other_within_sixty_rounds() {
     let (mut network, took) = convergence(1, 1000);
     assert!(took <= secs(30), "{took:?}");
@@ -275,7 +275,8 @@ fn a_frozen_peer_is_suspected_and_dead_everywhere_in_the_stated_time() {
     }
 }
 
-/// Runs a cluster in which nothing fails but the tenth message, and returns the deaths that were claimed.
+/// Runs a cluster in which nothing fails but the tenth message, and returns the deaths that were
+/// claimed.
 fn false_deaths(seed: u64, count: u32, duration: Duration) -> usize {
     let mut network = settled(seed, count, 10);
     network.run(duration);
@@ -290,7 +291,7 @@ fn no_live_peer_is_taken_for_dead_while_a_tenth_of_the_messages_is_lost() {
 }
 
 #[test]
-#[ignore = "a minute or more with optimisation"]
+#[ignore = "minutes, with optimisation"]
 fn no_live_peer_of_fifty_is_taken_for_dead_in_ten_minutes() {
     for seed in 0..4 {
         assert_eq!(false_deaths(seed, 50, secs(600)), 0, "seed {seed}");

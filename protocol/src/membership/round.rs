@@ -13,18 +13,18 @@ use crate::wire::{GossipEntry, Notice};
 use crate::{Instant, PeerId};
 use core::time::Duration;
 
-/// Entries of a message that go round the whole table, so that everybody is told of in time, however much
-/// news there is.
+/// Entries of a message that go round the whole table, so that everybody is told of in time,
+/// however much news there is.
 const ROTATING_ENTRIES: usize = 10;
 /// Entries of a message that are news. The first entry is the sender's own.
 const NEWS_ENTRIES: usize = GOSSIP_ENTRIES_MAX - 1 - ROTATING_ENTRIES;
 
-/// Messages that tell a newcomer of everybody at once. Bounds what one question can cause; in clusters of more
-/// than a thousand peers it hears of the rest within the next rounds.
+/// Messages that tell a newcomer of everybody at once. Bounds what one question can cause; in
+/// clusters of more than a thousand peers it hears of the rest within the next rounds.
 const WELCOME_MESSAGES_MAX: usize = 26;
 
-/// One round in this many also tries a peer that is thought dead, so that partitions heal. Costs one small
-/// message or one attempt to connect every two seconds.
+/// One round in this many also tries a peer that is thought dead, so that partitions heal. Costs
+/// one small message or one attempt to connect every two seconds.
 const DEAD_TRIED_ONE_IN: u64 = 4;
 
 impl Membership {
@@ -92,8 +92,8 @@ impl Membership {
         targets
     }
 
-    /// Returns what to tell: this peer first, then what was told least since it changed, then the next
-    /// ones of a walk round the table. `copies`: how many peers will be told.
+    /// Returns what to tell: this peer first, then what was told least since it changed, then the
+    /// next ones of a walk round the table. `copies`: how many peers will be told.
     pub(super) fn select(&mut self, now: Instant, copies: usize) -> Vec<GossipEntry> {
         let mut ranked: Vec<(u32, u64, PeerId)> = Vec::with_capacity(self.table.records.len());
         for (id, record) in &self.table.records {

@@ -12,14 +12,15 @@ use crate::wire::{GossipEntry, GossipState};
 use crate::{Instant, PeerId};
 use core::time::Duration;
 
-/// Peers up to which the timeouts of [`Config`] hold as they are; with more they grow in proportion. A
-/// round tells of a bounded number of peers, so news takes rounds in proportion to their number.
-/// Measured by simulation under loss of a tenth: the longest silence of a live peer is 2.2 s among 50
-/// peers, 4.1 s among 100, 8.7 s among 200, 13 s among 400 and (without loss) 31 s among 1,000.
+/// Peers up to which the timeouts of [`Config`] hold as they are; with more they grow in
+/// proportion. A round tells of a bounded number of peers, so news takes rounds in proportion to
+/// their number. Measured by simulation under loss of a tenth: the longest silence of a live peer
+/// is 2.2 s among 50 peers, 4.1 s among 100, 8.7 s among 200, 13 s among 400 and (without loss) 31
+/// s among 1,000.
 const PEERS_AT_FULL_SPEED: usize = 50;
 
-/// Latest incarnation that is believed: year 2248 in milliseconds. Beyond is nonsense, and would leave its
-/// victim no higher one to take.
+/// Latest incarnation that is believed: year 2248 in milliseconds. Beyond is nonsense, and would
+/// leave its victim no higher one to take.
 pub(super) const INCARNATION_MAX: u64 = 1 << 43;
 
 /// What this peer thinks of another, by its own clock.
@@ -236,8 +237,8 @@ impl Record {
         Self { info, heard: now, told: 0, connected: false, dialled: None }
     }
 
-    /// Says whether others are still told of this peer. A peer that is about to be forgotten is no longer
-    /// told of, or peers would remind each other of it for ever.
+    /// Says whether others are still told of this peer. A peer that is about to be forgotten is no
+    /// longer told of, or peers would remind each other of it for ever.
     pub(super) fn is_told(&self, now: Instant, config: &Config) -> bool {
         match self.info.liveness {
             Liveness::Alive | Liveness::Suspect => true,

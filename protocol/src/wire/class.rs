@@ -1,7 +1,7 @@
 //! Classes of traffic: what must not wait behind what.
 //!
-//! Each class has its own long-lived streams between two peers, under its own protocol name, so that a
-//! heartbeat never queues behind blocks. Never: schedules; the driver does.
+//! Each class has its own long-lived streams between two peers, under its own protocol name, so
+//! that a heartbeat never queues behind blocks. Never: schedules; the driver does.
 
 use super::frame::VERSION;
 use crate::ClusterId;

@@ -1,9 +1,9 @@
 //! Between messages and frames: every field is checked here, in both directions.
 //!
-//! A head is at most [`FRAME_HEAD_BYTES_MAX`] bytes, which bounds what parsing it can allocate: an empty
-//! list element takes 2 bytes on the wire and 32 in memory, so a hostile head grows to 2 MiB for the moment
-//! of its parsing (lists double as they grow), and is refused by the limit of its list right after.
-//! Blocks are shared with the frame, never copied. Never: decides what to answer.
+//! A head is at most [`FRAME_HEAD_BYTES_MAX`] bytes, which bounds what parsing it can allocate: an
+//! empty list element takes 2 bytes on the wire and 32 in memory, so a hostile head grows to 2 MiB
+//! for the moment of its parsing (lists double as they grow), and is refused by the limit of its
+//! list right after. Blocks are shared with the frame, never copied. Never: decides what to answer.
 
 use bytes::Bytes;
 use core::time::Duration;
@@ -29,7 +29,8 @@ impl Message {
     /// The text of a fault is made one line of at most [`DETAIL_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// [`WireError::TooMany`] or [`WireError::Field`] when the message breaks a limit of the protocol.
+    /// [`WireError::TooMany`] or [`WireError::Field`] when the message breaks a limit of the
+    /// protocol.
     pub fn encode(&self) -> Result<Frame, WireError> {
         let mut body = Bytes::new();
         let payload = match self {
@@ -89,8 +90,8 @@ impl Message {
         Ok(message)
     }
 
-    /// Returns the id of the request in a frame, even if [`Message::decode`] refuses the rest: so that a
-    /// question of a later version is refused at once rather than left to time out.
+    /// Returns the id of the request in a frame, even if [`Message::decode`] refuses the rest: so
+    /// that a question of a later version is refused at once rather than left to time out.
     #[must_use]
     pub fn request_id(frame: &Frame) -> Option<u64> {
         match decode_head(frame).ok()? {
@@ -289,8 +290,8 @@ fn decode_owner(bytes: &Bytes) -> Result<OwnerId, WireError> {
     Ok(OwnerId::from_bytes(bytes))
 }
 
-/// Returns `text` as one line of at most [`DETAIL_BYTES_MAX`] bytes: it ends up in logs and terminals,
-/// where control characters of a hostile peer could forge lines.
+/// Returns `text` as one line of at most [`DETAIL_BYTES_MAX`] bytes: it ends up in logs and
+/// terminals, where control characters of a hostile peer could forge lines.
 fn one_line(text: &str) -> String {
     let clipped = text.get(..text.floor_char_boundary(DETAIL_BYTES_MAX)).unwrap_or(text);
     clipped.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -50,7 +50,8 @@ fn gossip(entries: Vec<GossipEntry>) -> Message {
     Message::Notice(Notice::Gossip { entries, answer: true })
 }
 
-/// One message of every kind, with the head that it must have for as long as this version is spoken.
+/// One message of every kind, with the head that it must have for as long as this version is
+/// spoken.
 fn golden() -> Vec<(Message, String)> {
     let bytes = Bytes::from_static(b"block");
     let dag = Cid::from_digest(Codec::DagPb, [2; 32]);

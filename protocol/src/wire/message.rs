@@ -1,7 +1,7 @@
 //! Messages between the peers of a cluster.
 //!
-//! [`Message`] is what the program handles: checked values. Their Protobuf form is in `schema.rs`, the way
-//! between the two in `encoding.rs`. Never: decides what to answer.
+//! [`Message`] is what the program handles: checked values. Their Protobuf form is in `schema.rs`,
+//! the way between the two in `encoding.rs`. Never: decides what to answer.
 
 use bytes::Bytes;
 
@@ -32,8 +32,8 @@ pub enum Message {
     Request {
         /// Chosen by the asker, unique among its requests under way to this peer and class.
         id: u64,
-        /// How long the asker waits, in whole milliseconds on the wire. Work that would end later may
-        /// be left undone.
+        /// How long the asker waits, in whole milliseconds on the wire. Work that would end later
+        /// may be left undone.
         patience: Duration,
         /// What is asked.
         request: Request,
@@ -188,8 +188,9 @@ impl GossipEntry {
     }
 }
 
-/// Says whether a text may travel as an address: at most [`ADDRESS_BYTES_MAX`] bytes, a slash in front,
-/// no white space or control characters. Whether it can be dialled is the network driver's to say.
+/// Says whether a text may travel as an address: at most [`ADDRESS_BYTES_MAX`] bytes, a slash in
+/// front, no white space or control characters. Whether it can be dialled is the network driver's
+/// to say.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
     text.len() <= ADDRESS_BYTES_MAX

@@ -1,7 +1,7 @@
 //! What peers say to each other: frames, messages, versions.
 //!
-//! `protocol/README.md` is the specification of the same. Decoders refuse before they allocate, and never
-//! panic. Never: IO; the drivers move the bytes.
+//! `protocol/README.md` is the specification of the same. Decoders refuse before they allocate, and
+//! never panic. Never: IO; the drivers move the bytes.
 
 mod class;
 mod encoding;

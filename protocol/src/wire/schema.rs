@@ -1,8 +1,9 @@
 //! The Protobuf form of messages, as `protocol/README.md` specifies it.
 //!
-//! Plain fields, nothing checked; only `encoding.rs` touches them. A field number is never used again for
-//! another purpose, and unknown fields are skipped. Lists of messages are declared as lists of bytes, which
-//! is the same on the wire: so that their length is checked before the elements are parsed.
+//! Plain fields, nothing checked; only `encoding.rs` touches them. A field number is never used
+//! again for another purpose, and unknown fields are skipped. Lists of messages are declared as
+//! lists of bytes, which is the same on the wire: so that their length is checked before the
+//! elements are parsed.
 //! Never: leaves this folder.
 
 use bytes::Bytes;
