@@ -1,4 +1,5 @@
 //! The client as people run it, against peers that are made to fail.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod fake;
 
@@ -13,6 +14,7 @@ use fake::{Fake, OnContent, problem};
 use protocol::dag::pb::{Link, Node};
 use protocol::{Cid, Codec};
 use serde_json::Value;
+use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
 
@@ -29,6 +31,12 @@ fn bytes_of(seed: u32, count: usize) -> Vec<u8> {
     }
     out.truncate(count);
     out
+}
+
+/// A directory of its own, in memory where the system has such: some disks take minutes to remove
+/// thousands of files.
+fn home() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn command(peers: &[&str], args: &[&str], directory: &Path) -> Command {
@@ -79,7 +87,7 @@ fn write_tree(directory: &Path, entries: &[(String, usize)]) {
 
 #[test]
 fn files_get_the_cids_that_everybody_computes_and_come_back() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let vectors = [
         (0, "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"),
         (1, "bafkreiecktbstkjikd3nkoo5g5xuqfxoe5sfc7nf4arvkffpimywisanpi"),
@@ -102,11 +110,47 @@ fn files_get_the_cids_that_everybody_computes_and_come_back() {
 }
 
 #[test]
-fn directories_get_the_cids_that_everybody_computes_and_come_back() {
-    let flat = |count: usize, digits: usize, prefix: &str| -> Vec<(String, usize)> {
-        (0..count).map(|k| (format!("{prefix}f{k:0digits$}"), 3)).collect()
-    };
-    let nested = [
+fn directories_get_the_cids_that_everybody_computes() {
+    let mut hamt_nested: Vec<_> = (0..6000).map(|k| (format!("big/f{k:013}"), 3)).collect();
+    hamt_nested.push(("small/x".to_owned(), 1));
+    let vectors = [
+        (Vec::new(), "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"),
+        (nested_tree(), "bafybeibmqdtlpwxoy5wcosw3ozd5of6clsbgko3asreidwmw7zx2hvdfqy"),
+        (hamt_nested, "bafybeiaqj6ys6gqi5bvd6zilfltsifyikwbtmcrtqgwjj6xcksrlzqom5e"),
+    ];
+    for (entries, cid) in vectors {
+        let (peer, home) = (Fake::start(), home());
+        fs::create_dir(home.path().join("in")).unwrap();
+        write_tree(&home.path().join("in"), &entries);
+        let uploaded = shoal(&[&peer.url], &["upload", "in"], home.path());
+        assert_exit(&uploaded, 0, "");
+        assert_eq!(text(&uploaded), format!("{cid}  in\n"));
+        assert_eq!(peer.requests_with("root=true"), 1);
+    }
+}
+
+#[test]
+fn trees_come_back_as_they_were() {
+    let (peer, home) = (Fake::start(), home());
+    let mut entries = nested_tree();
+    // Names so long that their directory is spread over many blocks.
+    entries.extend((0..1000).map(|k| (format!("wide/{k:0240}"), 3)));
+    write_tree(&home.path().join("in"), &entries);
+    let row = &json(&shoal(&[&peer.url], &["upload", "in", "--json"], home.path()))[0];
+    let cid = row["cid"].as_str().unwrap();
+    assert_exit(&shoal(&[&peer.url], &["download", cid, "-o", "out"], home.path()), 0, "");
+    for (name, _) in &entries {
+        let read = |tree: &str| fs::read(home.path().join(tree).join(name)).unwrap();
+        assert!(read("in") == read("out"), "{name}");
+    }
+    assert_eq!(names_in(&home.path().join("out/wide")).len(), 1000);
+    assert_eq!(names_in(home.path()).len(), 2, "nothing else is left behind");
+    let again = shoal(&[&peer.url], &["download", cid, "-o", "out", "--force"], home.path());
+    assert_exit(&again, 4, "a directory is there");
+}
+
+fn nested_tree() -> Vec<(String, usize)> {
+    let entries = [
         ("readme.md", 100),
         ("z/last", 1),
         ("sub/a", 3),
@@ -117,34 +161,12 @@ fn directories_get_the_cids_that_everybody_computes_and_come_back() {
         ("a", 2),
         (".hidden", 4),
     ];
-    let nested = nested.map(|(name, bytes)| (name.to_owned(), bytes)).to_vec();
-    let mut hamt_nested = flat(6000, 13, "big/");
-    hamt_nested.push(("small/x".to_owned(), 1));
-    let vectors = [
-        (Vec::new(), "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"),
-        (nested, "bafybeibmqdtlpwxoy5wcosw3ozd5of6clsbgko3asreidwmw7zx2hvdfqy"),
-        (hamt_nested, "bafybeiaqj6ys6gqi5bvd6zilfltsifyikwbtmcrtqgwjj6xcksrlzqom5e"),
-    ];
-    for (entries, cid) in vectors {
-        let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
-        fs::create_dir(home.path().join("in")).unwrap();
-        write_tree(&home.path().join("in"), &entries);
-        let uploaded = shoal(&[&peer.url], &["upload", "in"], home.path());
-        assert_exit(&uploaded, 0, "");
-        assert_eq!(text(&uploaded), format!("{cid}  in\n"));
-        assert_eq!(peer.requests_with("root=true"), 1);
-        assert_exit(&shoal(&[&peer.url], &["download", cid, "-o", "out"], home.path()), 0, "");
-        for (name, _) in &entries {
-            let read = |tree: &str| fs::read(home.path().join(tree).join(name)).unwrap();
-            assert!(read("in") == read("out"), "{name}");
-        }
-        assert_eq!(names_in(home.path()).len(), 2, "nothing else is left behind");
-    }
+    entries.map(|(name, bytes)| (name.to_owned(), bytes)).to_vec()
 }
 
 #[test]
 fn a_dead_peer_costs_no_request() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let dead = dead_url();
     fs::write(home.path().join("in"), b"hello").unwrap();
     let uploaded = shoal(&[&dead, &peer.url], &["upload", "in"], home.path());
@@ -164,7 +186,7 @@ fn a_dead_peer_costs_no_request() {
 #[test]
 fn an_upload_that_is_cut_says_so_or_goes_to_the_next_peer() {
     let (cut, whole) = (Fake::start(), Fake::start());
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     cut.state.lock().unwrap().on_content = OnContent::CutAfter(3 * MIB);
     fs::write(home.path().join("in"), bytes_of(1, 9 * MIB)).unwrap();
     let failed = shoal(&[&cut.url], &["upload", "in"], home.path());
@@ -178,7 +200,7 @@ fn an_upload_that_is_cut_says_so_or_goes_to_the_next_peer() {
 #[test]
 fn standard_input_is_not_sent_twice() {
     let (cut, whole) = (Fake::start(), Fake::start());
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     cut.state.lock().unwrap().on_content = OnContent::CutAfter(MIB);
     fs::write(home.path().join("in"), bytes_of(1, 9 * MIB)).unwrap();
     let stdin = fs::File::open(home.path().join("in")).unwrap();
@@ -190,7 +212,7 @@ fn standard_input_is_not_sent_twice() {
 
 #[test]
 fn a_full_cluster_is_told_in_the_peers_words() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let document = String::from_utf8(problem(507, "full", "no peer has room for 5 bytes")).unwrap();
     peer.state.lock().unwrap().on_content = OnContent::Refuse(507, document);
     fs::write(home.path().join("in"), b"hello").unwrap();
@@ -200,7 +222,7 @@ fn a_full_cluster_is_told_in_the_peers_words() {
 
 #[test]
 fn a_peer_that_stored_something_else_is_found_out() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     peer.state.lock().unwrap().on_content = OnContent::AnswerWrongly;
     fs::write(home.path().join("in"), b"hello").unwrap();
     let failed = shoal(&[&peer.url], &["upload", "in", "--json"], home.path());
@@ -210,7 +232,7 @@ fn a_peer_that_stored_something_else_is_found_out() {
 
 #[test]
 fn an_existing_target_is_not_touched_unless_forced() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let cid = peer.add_file(b"new").cid.to_string();
     fs::write(home.path().join("out"), b"old").unwrap();
     let refused = shoal(&[&peer.url], &["download", &cid, "-o", "out"], home.path());
@@ -228,7 +250,7 @@ fn an_existing_target_is_not_touched_unless_forced() {
 #[test]
 fn a_corrupt_copy_is_fetched_from_another_peer() {
     let (bad, good) = (Fake::start(), Fake::start());
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let bytes = bytes_of(3, 4 * MIB + 7);
     let cid = good.add_file(&bytes).cid.to_string();
     bad.add_file(&bytes);
@@ -242,7 +264,7 @@ fn a_corrupt_copy_is_fetched_from_another_peer() {
 
 #[test]
 fn bytes_that_are_corrupt_everywhere_never_reach_the_target() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let bytes = bytes_of(3, 4 * MIB);
     let cid = peer.add_file(&bytes).cid.to_string();
     let last = Cid::of(Codec::Raw, &bytes[3 * MIB..]);
@@ -257,7 +279,7 @@ fn bytes_that_are_corrupt_everywhere_never_reach_the_target() {
 
 #[test]
 fn a_download_that_was_cut_goes_on_where_it_stopped() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let bytes = bytes_of(4, 6 * MIB + 9);
     let cid = peer.add_file(&bytes).cid.to_string();
     let leaf = |i: usize| Cid::of(Codec::Raw, &bytes[i * MIB..bytes.len().min((i + 1) * MIB)]);
@@ -284,7 +306,7 @@ fn a_download_that_was_cut_goes_on_where_it_stopped() {
 
 #[test]
 fn ranges_are_the_same_slices_of_the_file() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let bytes = bytes_of(5, 3 * MIB + 100);
     let cid = peer.add_file(&bytes).cid.to_string();
     let size = bytes.len();
@@ -304,7 +326,7 @@ fn ranges_are_the_same_slices_of_the_file() {
 
 #[test]
 fn trees_that_cannot_be_stored_cost_no_request() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     write_tree(&home.path().join("in"), &[("a".to_owned(), 1)]);
     std::os::unix::fs::symlink("a", home.path().join("in/link")).unwrap();
     let refused = shoal(&[&peer.url], &["upload", "in"], home.path());
@@ -315,7 +337,7 @@ fn trees_that_cannot_be_stored_cost_no_request() {
 
 #[test]
 fn hostile_trees_write_nothing() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let file = peer.add_file(b"evil").cid;
     let link = |name: &str| Link { cid: file, name: Bytes::from(name.to_owned()), dag_bytes: 4 };
     let directory = |links: Vec<Link>| {
@@ -341,7 +363,7 @@ fn hostile_trees_write_nothing() {
 
 #[test]
 fn a_busy_peer_is_asked_again() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let cid = peer.add_file(b"hello").cid.to_string();
     peer.state.lock().unwrap().busy_count = 2;
     let read = shoal(&[&peer.url], &["cat", &cid], home.path());
@@ -353,7 +375,7 @@ fn a_busy_peer_is_asked_again() {
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let cid = peer.add_file(&bytes_of(6, 5 * MIB)).cid.to_string();
     let mut cat = command(&[&peer.url], &["cat", &cid], home.path());
     let mut cat = cat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -363,7 +385,7 @@ fn a_reader_that_leaves_is_no_error() {
 
 #[test]
 fn json_has_the_shapes_of_the_contract() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let run = |args: &[&str]| json(&shoal(&[&peer.url], args, home.path()));
     let assert_row = |row: &Value, cid: &str, size: usize| {
         for key in ["bucket", "key", "version", "content_type", "owner", "modified"] {
@@ -400,7 +422,7 @@ fn json_has_the_shapes_of_the_contract() {
 
 #[test]
 fn what_is_asked_wrongly_is_told_with_status_2() {
-    let (peer, home) = (Fake::start(), tempfile::tempdir().unwrap());
+    let (peer, home) = (Fake::start(), home());
     let run = |args: &[&str]| shoal(&[&peer.url], args, home.path());
     for verb in ["download", "cat", "stat", "rm"] {
         assert_exit(&run(&[verb, "bucket/key"]), 2, "names (BUCKET/KEY) are not available yet");

@@ -85,6 +85,7 @@ impl Fake {
 
     /// Answers requests until the client goes, or a fault is to be played.
     fn serve(&self, stream: &TcpStream) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
         let mut input = BufReader::new(stream);
         loop {
             let mut line = String::new();
@@ -213,19 +214,22 @@ pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
 fn store(state: &Mutex<State>, input: &mut dyn Read, chunker: Chunker) -> Option<Root> {
     let (mut splitter, mut builder) = (Splitter::new(chunker), FileBuilder::new());
     let (mut chunks, mut nodes, mut blocks) = (Vec::new(), Vec::new(), BTreeMap::new());
-    loop {
+    let mut ended = false;
+    while !ended {
         let mut piece = Vec::new();
         (&mut *input).take(1 << 20).read_to_end(&mut piece).ok()?;
-        if piece.is_empty() {
-            break;
+        ended = piece.is_empty();
+        if ended {
+            splitter.finish(&mut chunks);
+            splitter = Splitter::new(chunker);
+        } else {
+            splitter.push(piece.into(), &mut chunks);
         }
-        splitter.push(piece.into(), &mut chunks);
-    }
-    splitter.finish(&mut chunks);
-    for chunk in chunks {
-        let cid = Cid::of(Codec::Raw, &chunk);
-        builder.leaf(cid, u32::try_from(chunk.len()).unwrap(), &mut nodes);
-        blocks.insert(cid, chunk);
+        for chunk in chunks.drain(..) {
+            let cid = Cid::of(Codec::Raw, &chunk);
+            builder.leaf(cid, u32::try_from(chunk.len()).unwrap(), &mut nodes);
+            blocks.insert(cid, chunk);
+        }
     }
     let root = builder.finish(&mut nodes);
     blocks.extend(nodes.into_iter().map(|node| (node.cid, node.bytes)));
