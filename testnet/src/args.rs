@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use shoal_testnet::harness::{Testnet, UpOptions};
+use shoal_testnet::sim::{self, SimArgs};
 use tokio::runtime::Runtime;
 
 /// Local networks of real daemons, simulation, and measurements of both.
@@ -36,6 +37,8 @@ enum Command {
     Status(Folder),
     /// End every daemon and remove everything that `up` made.
     Down(Folder),
+    /// Simulate: the code of the daemon over a virtual clock, network and disk.
+    Sim(SimArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -126,6 +129,11 @@ impl Args {
                 println!("{name}");
             }
             Command::Status(folder) => runtime.block_on(status(&Testnet::load(&folder.dir)?)),
+            Command::Sim(args) => {
+                if !sim::main(&args, &mut std::io::stdout().lock())? {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
             Command::Down(folder) => Testnet::load(&folder.dir)?.down()?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,0 +1,99 @@
+//! `testnet sim`: runs seeds and prints what became of them.
+
+use std::io::{self, Write};
+
+use super::scenario::{Options, Outcome, Plant, run};
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScenarioName {
+    /// Uploads and downloads under faults of network, disk and machines; a seed decides everything.
+    Faults,
+    /// How evenly and how stably blocks are spread over up to 10,000 peers. Takes no seed.
+    Placement,
+}
+
+/// Which seeds to run, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SimArgs {
+    /// What to simulate.
+    #[arg(long, value_enum, default_value = "faults")]
+    pub scenario: ScenarioName,
+    /// First seed.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many seeds, counting up from the first.
+    #[arg(long, default_value_t = 1)]
+    pub count: u64,
+    /// Number of peers; the seed chooses when absent.
+    #[arg(long)]
+    pub peers: Option<usize>,
+    /// A defect to plant, to see that it is found; the search ends with the first seed that finds it.
+    #[arg(long)]
+    pub plant: Option<Plant>,
+    /// Print every event of the trace.
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// Runs the seeds and prints a line for each, with every violation. Returns whether all went as it should:
+/// no violation, or one that finds the planted defect.
+///
+/// # Errors
+/// When `out` cannot be written, or the operating system refuses a runtime.
+pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+    match args.scenario {
+        ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
+        ScenarioName::Faults => seeds(args, out),
+    }
+}
+
+fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+    let options = Options { peers: args.peers, plant: args.plant, verbose: args.trace };
+    let mut failed = Vec::new();
+    let mut acknowledged = 0;
+    for seed in args.seed..args.seed.saturating_add(args.count) {
+        let outcome = run(seed, options)?;
+        print(&outcome, out)?;
+        acknowledged += outcome.stats.acknowledged;
+        if !outcome.violations.is_empty() {
+            failed.push(seed);
+            if args.plant.is_some() {
+                writeln!(out, "found at seed {seed}, the {}. one", seed - args.seed + 1)?;
+                return Ok(true);
+            }
+        }
+    }
+    writeln!(
+        out,
+        "{} seeds, {acknowledged} objects acknowledged, {} seeds with violations {failed:?}",
+        args.count,
+        failed.len()
+    )?;
+    Ok(failed.is_empty() && args.plant.is_none())
+}
+
+fn print(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    for line in &outcome.lines {
+        writeln!(out, "{line}")?;
+    }
+    let stats = &outcome.stats;
+    let refused: u64 = stats.refused.values().sum();
+    let failed: u64 = stats.failed.values().sum();
+    let faults: u64 = stats.faults.values().sum();
+    writeln!(
+        out,
+        "seed {} digest {} peers {} uploads {}+{refused} downloads {}+{failed} faults {faults} events {} virtual {} s",
+        outcome.seed,
+        outcome.digest,
+        outcome.peers,
+        stats.acknowledged,
+        stats.delivered,
+        outcome.events,
+        outcome.duration.as_secs(),
+    )?;
+    for violation in &outcome.violations {
+        writeln!(out, "  violation {violation}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The device below a machine: its maps and files, its habits, and what a power cut leaves of them.
+//!
+//! It outlives the processes that use it. Never: knows what the bytes mean.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use node::env::{Batch, DiskError, Durability, Space};
+use protocol::Prng;
+use tokio::sync::oneshot;
+
+use super::file::FileContent;
+use super::maps::Maps;
+use crate::sim::chance::Chance;
+use crate::sim::lock::lock;
+
+/// Bytes of a device unless said otherwise.
+const CAPACITY_BYTES: u64 = 1 << 30;
+
+/// How a device behaves. The default is a healthy solid-state disk.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskHabits {
+    /// Least and most time of a read.
+    pub read: (Duration, Duration),
+    /// Least and most time of a write into the cache.
+    pub write: (Duration, Duration),
+    /// Least and most time of a sync.
+    pub sync: (Duration, Duration),
+    /// What all of these times are multiplied with: above 1 for a slow disk.
+    pub slowness: u32,
+    /// Syncs that fail, in parts per million.
+    pub sync_failures: u64,
+}
+
+impl Default for DiskHabits {
+    fn default() -> Self {
+        let us = Duration::from_micros;
+        Self {
+            read: (us(50), us(300)),
+            write: (us(50), us(400)),
+            sync: (us(200), us(4_000)),
+            slowness: 1,
+            sync_failures: 0,
+        }
+    }
+}
+
+/// A device with its content. It belongs to one machine.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    pub(super) chance: Chance,
+    pub(super) state: Mutex<State>,
+}
+
+/// A batch that waits for the log.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) batch: Batch,
+    pub(super) durability: Durability,
+    pub(super) reply: oneshot::Sender<Result<(), DiskError>>,
+}
+
+pub(super) type File = Arc<Mutex<FileContent>>;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) habits: DiskHabits,
+    pub(super) capacity_bytes: u64,
+    pub(super) maps: Maps,
+    pub(super) files: BTreeMap<String, File>,
+    /// Removed, and the directory not synced since: a power cut may bring them back.
+    pub(super) unlinked: BTreeMap<String, File>,
+    pub(super) queue: Vec<Queued>,
+    /// Whether a task is writing the log.
+    pub(super) writing: bool,
+    /// Whether a sync failed: nothing works until the process is started again.
+    pub(super) broken: bool,
+}
+
+impl State {
+    fn empty(habits: DiskHabits, capacity_bytes: u64) -> Self {
+        Self {
+            habits,
+            capacity_bytes,
+            maps: Maps::default(),
+            files: BTreeMap::new(),
+            unlinked: BTreeMap::new(),
+            queue: Vec::new(),
+            writing: false,
+            broken: false,
+        }
+    }
+
+    /// Returns the room that is left.
+    pub(super) fn space(&self) -> Space {
+        let in_files: u64 = self.files.values().map(|file| lock(file).len()).sum();
+        let used = in_files + self.maps.bytes();
+        Space {
+            free_bytes: self.capacity_bytes.saturating_sub(used),
+            total_bytes: self.capacity_bytes,
+        }
+    }
+
+    /// Ends what the process had under way.
+    fn detach(&mut self) {
+        self.queue.clear();
+        self.writing = false;
+        self.broken = false;
+    }
+}
+
+impl Device {
+    /// Returns an empty device.
+    pub(crate) fn new(name: String, prng: Prng) -> Self {
+        let state = State::empty(DiskHabits::default(), CAPACITY_BYTES);
+        Self { name, chance: Chance::new(prng), state: Mutex::new(state) }
+    }
+
+    /// Returns the name in the trace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Changes how the device behaves from now on.
+    pub fn set_habits(&self, habits: DiskHabits) {
+        lock(&self.state).habits = habits;
+    }
+
+    /// Changes the size of the device; what is stored stays, also when it is more.
+    pub fn set_capacity(&self, bytes: u64) {
+        lock(&self.state).capacity_bytes = bytes;
+    }
+
+    /// Returns the room on the device.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        lock(&self.state).space()
+    }
+
+    /// Cuts the power: what was not synced is lost, in part.
+    pub fn cut_power(&self) {
+        let mut state = lock(&self.state);
+        state.detach();
+        state.maps.cut(&self.chance);
+        for (name, file) in std::mem::take(&mut state.unlinked) {
+            if self.chance.happens(250_000) {
+                state.files.entry(name).or_insert(file);
+            }
+        }
+        for file in state.files.values() {
+            lock(file).cut(&self.chance);
+        }
+    }
+
+    /// Ends the process: what it wrote is in the kernel's cache, synced or not, and its log is recovered
+    /// when it starts again.
+    pub fn kill_process(&self) {
+        let mut state = lock(&self.state);
+        state.detach();
+        state.maps.recover();
+    }
+
+    /// Loses everything.
+    pub fn wipe(&self) {
+        let mut state = lock(&self.state);
+        *state = State::empty(state.habits, state.capacity_bytes);
+    }
+
+    /// Flips one bit of synced bytes of a file, and says where; `None` when there are no bytes.
+    pub fn rot(&self) -> Option<String> {
+        let state = lock(&self.state);
+        let total: u64 = state.files.values().map(|file| lock(file).len()).sum();
+        let mut at = self.chance.below(total);
+        for (name, file) in &state.files {
+            let mut file = lock(file);
+            if at < file.len() {
+                let offset = file.rot(&self.chance)?;
+                return Some(format!("{name}:{offset}"));
+            }
+            at -= file.len();
+        }
+        None
+    }
+
+    /// Returns how long an operation of this kind takes now.
+    pub(super) fn latency(&self, of: impl FnOnce(&DiskHabits) -> (Duration, Duration)) -> Duration {
+        let habits = lock(&self.state).habits;
+        let (least, most) = of(&habits);
+        self.chance.between(least, most) * habits.slowness
+    }
+
+    /// Returns whether a sync fails now; if so, the device is broken for this process.
+    pub(super) fn sync_fails(&self) -> bool {
+        let mut state = lock(&self.state);
+        let fails = self.chance.happens(state.habits.sync_failures);
+        state.broken |= fails;
+        fails
+    }
+}

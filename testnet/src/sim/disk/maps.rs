@@ -1,0 +1,200 @@
+//! The ordered maps of a simulated disk, with the write-ahead log semantics that a peer may rely on.
+//!
+//! Batches become visible when their write is done. Of those that no sync covered, a power cut keeps a
+//! prefix: order is kept, as a log does. Never: waits; the device decides how long a write takes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use node::env::{Batch, Change, Map};
+
+use crate::sim::chance::Chance;
+
+/// What a batch replaced, so that it can be taken back.
+type Undo = Vec<(Map, Bytes, Option<Bytes>)>;
+
+/// All maps of a disk.
+#[derive(Debug, Default)]
+pub(super) struct Maps {
+    maps: BTreeMap<Map, BTreeMap<Bytes, Bytes>>,
+    bytes: u64,
+    /// Visible and not yet synced, oldest first.
+    unsynced: VecDeque<Undo>,
+    /// Handed to the log and not yet visible, oldest first: a power cut may keep them all the same.
+    in_flight: Vec<Batch>,
+}
+
+impl Maps {
+    /// Returns the bytes of all keys and values.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the value of a key.
+    pub(super) fn get(&self, map: Map, key: &Bytes) -> Option<Bytes> {
+        self.maps.get(&map)?.get(key).cloned()
+    }
+
+    /// Returns at most `limit` entries with `from <= key < until`.
+    pub(super) fn scan(
+        &self,
+        map: Map,
+        from: &Bytes,
+        until: Option<&Bytes>,
+        limit: usize,
+    ) -> Vec<(Bytes, Bytes)> {
+        let Some(entries) = self.maps.get(&map) else { return Vec::new() };
+        entries
+            .range(from.clone()..)
+            .take_while(|(key, _)| until.is_none_or(|until| *key < until))
+            .take(limit)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Notes that the log was given `batches`.
+    pub(super) fn submit(&mut self, batches: Vec<Batch>) {
+        self.in_flight.extend(batches);
+    }
+
+    /// Makes everything submitted visible, and with `synced` everything visible durable.
+    pub(super) fn finish(&mut self, synced: bool) {
+        for batch in std::mem::take(&mut self.in_flight) {
+            let undo = self.apply(batch);
+            self.unsynced.push_back(undo);
+        }
+        if synced {
+            self.unsynced.clear();
+        }
+    }
+
+    /// Makes everything visible durable: what recovery of a killed process does with its log.
+    pub(super) fn recover(&mut self) {
+        self.finish(true);
+    }
+
+    /// Cuts the power: of what was not synced a prefix stays, chosen by `chance`.
+    pub(super) fn cut(&mut self, chance: &Chance) {
+        let doubtful = self.unsynced.len() + self.in_flight.len();
+        let kept = match chance.below(4) {
+            0 => 0,
+            1 => doubtful,
+            _ => usize::try_from(chance.below(doubtful as u64 + 1)).unwrap_or(0),
+        };
+        let survivors = kept.saturating_sub(self.unsynced.len());
+        while self.unsynced.len() > kept {
+            let undo = self.unsynced.pop_back();
+            self.take_back(undo.unwrap_or_default());
+        }
+        self.in_flight.truncate(survivors);
+        self.finish(true);
+    }
+
+    fn apply(&mut self, batch: Batch) -> Undo {
+        let mut undo = Vec::with_capacity(batch.changes.len());
+        for change in batch.changes {
+            match change {
+                Change::Put { map, key, value } => {
+                    let old = self.set(map, key.clone(), Some(value));
+                    undo.push((map, key, old));
+                }
+                Change::Delete { map, key } => {
+                    let old = self.set(map, key.clone(), None);
+                    undo.push((map, key, old));
+                }
+            }
+        }
+        undo
+    }
+
+    fn take_back(&mut self, undo: Undo) {
+        for (map, key, old) in undo.into_iter().rev() {
+            self.set(map, key, old);
+        }
+    }
+
+    /// Sets or removes a key and returns its old value.
+    fn set(&mut self, map: Map, key: Bytes, value: Option<Bytes>) -> Option<Bytes> {
+        let entries = self.maps.entry(map).or_default();
+        let key_bytes = key.len() as u64;
+        self.bytes += value.as_ref().map_or(0, |value| key_bytes + value.len() as u64);
+        let old = match value {
+            Some(value) => entries.insert(key, value),
+            None => entries.remove(&key),
+        };
+        self.bytes -= old.as_ref().map_or(0, |old| key_bytes + old.len() as u64);
+        old
+    }
+}
+
+/// Returns the bytes that a batch adds at most.
+pub(super) fn batch_bytes(batch: &Batch) -> u64 {
+    let one = |change: &Change| match change {
+        Change::Put { key, value, .. } => key.len() + value.len(),
+        Change::Delete { .. } => 0,
+    };
+    batch.changes.iter().map(|change| one(change) as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Maps;
+    use crate::sim::chance::Chance;
+    use bytes::Bytes;
+    use node::env::{Batch, Map};
+    use protocol::Prng;
+
+    fn put(key: u8, value: &'static str) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(Map::Blocks, vec![key], value);
+        batch
+    }
+
+    fn write(maps: &mut Maps, batch: Batch, synced: bool) {
+        maps.submit(vec![batch]);
+        maps.finish(synced);
+    }
+
+    fn keys(maps: &Maps) -> Vec<u8> {
+        let all = maps.scan(Map::Blocks, &Bytes::new(), None, 100);
+        all.iter().map(|(key, _)| key[0]).collect()
+    }
+
+    #[test]
+    fn a_power_cut_keeps_a_prefix_of_what_was_not_synced() {
+        let mut lengths = [0; 7];
+        for seed in 0..400 {
+            // Given two synced batches, three buffered ones and one on its way to the log.
+            let mut maps = Maps::default();
+            write(&mut maps, put(0, "a"), false);
+            write(&mut maps, put(1, "b"), true);
+            for key in 2..5 {
+                write(&mut maps, put(key, "c"), false);
+            }
+            maps.submit(vec![put(5, "d")]);
+            assert_eq!(keys(&maps), [0, 1, 2, 3, 4], "what is on its way is not visible");
+
+            maps.cut(&Chance::new(Prng::new(seed)));
+
+            let left = keys(&maps);
+            assert!(
+                left.len() >= 2 && left.iter().enumerate().all(|(i, key)| i == usize::from(*key))
+            );
+            lengths[left.len()] += 1;
+        }
+        assert!(lengths[2..].iter().all(|count| *count > 20), "every prefix happens: {lengths:?}");
+    }
+
+    #[test]
+    fn what_a_lost_batch_replaced_comes_back_and_the_bytes_are_counted() {
+        for seed in 0..50 {
+            let mut maps = Maps::default();
+            write(&mut maps, put(1, "old"), true);
+            write(&mut maps, put(1, "newer"), false);
+            maps.cut(&Chance::new(Prng::new(seed)));
+            let value = maps.get(Map::Blocks, &Bytes::from_static(&[1])).unwrap();
+            assert!(value == "old" || value == "newer");
+            assert_eq!(maps.bytes(), 1 + value.len() as u64);
+        }
+    }
+}

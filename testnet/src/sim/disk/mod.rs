@@ -1,0 +1,11 @@
+//! A disk that forgets what was not synced, tears writes, fills up, slows down and rots.
+
+mod device;
+mod file;
+mod handle;
+mod maps;
+#[cfg(test)]
+mod tests;
+
+pub use device::{Device, DiskHabits};
+pub use handle::{SimDisk, SimFile};

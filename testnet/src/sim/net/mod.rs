@@ -1,0 +1,12 @@
+//! A network that loses, repeats, delays, reorders and partitions, as the daemon's contract with it allows.
+
+mod handle;
+mod hub;
+mod link;
+mod station;
+#[cfg(test)]
+mod tests;
+
+pub use handle::SimNet;
+pub use hub::Network;
+pub use link::LinkHabits;

@@ -1,0 +1,116 @@
+//! What the clients of a run were promised: every acknowledged object with its bytes, and every broken promise.
+//!
+//! Never: asks a node; whoever finds something reports it here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use protocol::{Cid, Kind};
+
+use super::lock::lock;
+use super::properties::{Property, Violation};
+use super::world::World;
+
+/// An acknowledged object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its name.
+    pub cid: Cid,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Whose acknowledgement it was, by the number of the machine.
+    pub gateway: usize,
+}
+
+/// What happened in a run, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Uploads acknowledged.
+    pub acknowledged: u64,
+    /// Uploads refused or lost, by kind; `None` when the peer went away.
+    pub refused: BTreeMap<Option<Kind>, u64>,
+    /// Downloads that delivered everything.
+    pub delivered: u64,
+    /// Downloads that failed, by kind; `None` when the peer went away.
+    pub failed: BTreeMap<Option<Kind>, u64>,
+    /// Faults injected, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// The memory of a run's clients. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    world: World,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    objects: Vec<Object>,
+    violations: Vec<Violation>,
+    stats: Stats,
+}
+
+impl Oracle {
+    /// Returns the memory of a run that begins.
+    #[must_use]
+    pub fn new(world: &World) -> Self {
+        Self { world: world.clone(), shared: Arc::default() }
+    }
+
+    /// Notes an acknowledgement, and returns how many there were.
+    pub fn acknowledged(&self, object: Object) -> u64 {
+        let Object { cid, gateway, .. } = object;
+        self.world.record(format_args!("acknowledged {cid} by {gateway}"), &[]);
+        let mut shared = lock(&self.shared);
+        shared.objects.push(object);
+        shared.stats.acknowledged += 1;
+        shared.stats.acknowledged
+    }
+
+    /// Notes an upload that came to nothing.
+    pub fn refused(&self, kind: Option<Kind>) {
+        *lock(&self.shared).stats.refused.entry(kind).or_default() += 1;
+    }
+
+    /// Notes a download that delivered everything.
+    pub fn delivered(&self) {
+        lock(&self.shared).stats.delivered += 1;
+    }
+
+    /// Notes a download that failed.
+    pub fn failed(&self, kind: Option<Kind>) {
+        *lock(&self.shared).stats.failed.entry(kind).or_default() += 1;
+    }
+
+    /// Notes an injected fault.
+    pub fn fault(&self, name: &'static str) {
+        *lock(&self.shared).stats.faults.entry(name).or_default() += 1;
+    }
+
+    /// Notes a broken promise.
+    pub fn violated(&self, property: Property, detail: String) {
+        self.world.record(format_args!("violation {} {detail}", property.name()), &[]);
+        let at_millis = self.world.clock().nanos() / 1_000_000;
+        lock(&self.shared).violations.push(Violation { property, at_millis, detail });
+    }
+
+    /// Returns the acknowledged objects, in the order of their acknowledgements.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Object> {
+        lock(&self.shared).objects.clone()
+    }
+
+    /// Returns the broken promises.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        lock(&self.shared).violations.clone()
+    }
+
+    /// Returns the counts.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        lock(&self.shared).stats.clone()
+    }
+}

@@ -1,0 +1,11 @@
+//! What must hold in every run, whatever the seed does: one property of `design.md`, one file.
+//!
+//! Each file takes what was observed and returns the violation, if it is one. Never: observes by itself.
+
+pub mod genuine;
+pub mod heals;
+pub mod readable;
+pub mod synced;
+mod violation;
+
+pub use violation::{Property, Violation};

@@ -1,0 +1,49 @@
+//! A broken promise, as it is printed.
+
+use std::fmt;
+
+/// The invariants of `design.md` that the simulation judges, by their numbers there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    /// 1: an acknowledged write is readable while fewer than the write quorum of its holders are lost.
+    Readable,
+    /// 2: nothing acknowledged points at bytes that were not synced.
+    Synced,
+    /// 3: every byte delivered is the right one.
+    Genuine,
+    /// 9: with faults removed, everything works again by itself.
+    Heals,
+    /// No number: the daemon's code panicked, or broke the contract of the machine below it.
+    Sound,
+}
+
+impl Property {
+    /// Returns the name used in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Readable => "1-readable",
+            Self::Synced => "2-synced",
+            Self::Genuine => "3-genuine",
+            Self::Heals => "9-heals",
+            Self::Sound => "sound",
+        }
+    }
+}
+
+/// One broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub property: Property,
+    /// When, in virtual milliseconds since the start of the run.
+    pub at_millis: u64,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} ms: {}", self.property.name(), self.at_millis, self.detail)
+    }
+}

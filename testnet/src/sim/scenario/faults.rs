@@ -1,0 +1,103 @@
+//! One run of the scenario: a cluster starts, a storm rages while clients work, calm comes, the verdict falls.
+
+use std::time::Duration;
+
+use node::Planted;
+
+use super::clients;
+use super::cluster::Cluster;
+use super::plan::Plan;
+use super::{storm, verdict};
+use crate::sim::oracle::{Oracle, Stats};
+use crate::sim::properties::{Property, Violation};
+use crate::sim::world::{self, World};
+
+/// A defect that the daemon's code is told to have, to see that the properties find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// Acknowledges blocks before they are synced.
+    AckBeforeSync,
+    /// Delivers blocks without hashing them.
+    SkipHashCheck,
+    /// Counts one holder twice towards the write quorum.
+    CountTwice,
+}
+
+/// What is not left to the seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Number of peers.
+    pub peers: Option<usize>,
+    /// A defect.
+    pub plant: Option<Plant>,
+    /// Whether the trace keeps its lines.
+    pub verbose: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// The digest of everything that happened: equal for equal seeds and options.
+    pub digest: String,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// Counts.
+    pub stats: Stats,
+    /// Peers it began with.
+    pub peers: usize,
+    /// Events of the trace.
+    pub events: u64,
+    /// Virtual time it took.
+    pub duration: Duration,
+    /// Lines of the trace, if they were asked for.
+    pub lines: Vec<String>,
+}
+
+/// Runs one seed, on this thread.
+///
+/// # Errors
+/// When the operating system refuses a runtime.
+pub fn run(seed: u64, options: Options) -> std::io::Result<Outcome> {
+    world::run(seed, options.verbose, async |world| play(world, seed, options).await)
+}
+
+async fn play(world: World, seed: u64, options: Options) -> Outcome {
+    let mut prng = world.prng();
+    let plan = Plan::draw(&mut prng, options.peers);
+    let planted = Planted {
+        ack_before_sync: options.plant == Some(Plant::AckBeforeSync),
+        skip_hash_check: options.plant == Some(Plant::SkipHashCheck),
+        count_twice: options.plant == Some(Plant::CountTwice),
+    };
+    let oracle = Oracle::new(&world);
+    let cluster = Cluster::new(&world, &oracle, plan.clone(), planted);
+    for host in cluster.hosts() {
+        host.boot();
+    }
+    // The first peers find each other in peace: who knows nobody can store nothing.
+    world.clock().sleep(Duration::from_secs(2)).await;
+
+    let storm = u64::try_from(plan.storm.as_nanos()).unwrap_or(u64::MAX);
+    let until = world.clock().nanos() + storm;
+    for _ in 0..plan.clients {
+        world.spawn(clients::work(cluster.clone(), prng.fork(), until));
+    }
+    storm::rage(cluster.clone(), prng.fork(), until).await;
+    verdict::judge(&cluster, prng).await;
+
+    for failure in world.failures() {
+        oracle.violated(Property::Sound, failure);
+    }
+    Outcome {
+        seed,
+        digest: world.digest(),
+        violations: oracle.violations(),
+        stats: oracle.stats(),
+        peers: plan.zones.len(),
+        events: world.events(),
+        duration: Duration::from_nanos(world.clock().nanos()),
+        lines: world.lines(),
+    }
+}

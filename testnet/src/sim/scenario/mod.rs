@@ -1,0 +1,10 @@
+//! The default scenario of the simulation: uploads and downloads while everything below them fails.
+
+mod clients;
+mod cluster;
+mod faults;
+mod plan;
+mod storm;
+mod verdict;
+
+pub use faults::{Options, Outcome, Plant, run};

@@ -1,0 +1,115 @@
+//! Everything that a seed decides before a run begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use node::store::StoreSettings;
+use protocol::Prng;
+use protocol::topology::{ReplicaCount, Zone};
+
+use crate::sim::{DiskHabits, LinkHabits};
+
+/// Bytes that a peer offers: never the reason of a refusal, the device is.
+const CAPACITY_BYTES: u64 = 1 << 30;
+
+/// What happens at the moment of an acknowledgement, when it hurts most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ambush {
+    /// The power of every machine fails.
+    Blackout,
+    /// A doomed machine's disk is lost.
+    DiskLoss,
+}
+
+/// The course of a run, as far as it is known before.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The zone of each peer.
+    pub(super) zones: Vec<Zone>,
+    /// Copies of every block.
+    pub(super) replicas: ReplicaCount,
+    /// How peers store blocks.
+    pub(super) store: StoreSettings,
+    /// Peers whose disks may rot or be lost: fewer than the write quorum.
+    pub(super) doomed: Vec<usize>,
+    /// What happens at which acknowledgement, counted from 1.
+    pub(super) ambushes: BTreeMap<u64, Ambush>,
+    /// Clients at work.
+    pub(super) clients: usize,
+    /// How long faults happen.
+    pub(super) storm: Duration,
+    /// Mean pause between two faults.
+    pub(super) fault_pause: Duration,
+    /// Whether a blackout ends the storm.
+    pub(super) ends_in_blackout: bool,
+}
+
+impl Plan {
+    /// Draws a plan. `peers` overrides the seed's choice of their number.
+    pub(super) fn draw(prng: &mut Prng, peers: Option<usize>) -> Self {
+        let drawn = 3 + usize::try_from(prng.below(5)).unwrap_or(0);
+        let peers = peers.unwrap_or(drawn);
+        let zone_count = 1 + prng.below(3);
+        let zones = (0..peers as u64)
+            .map(|peer| Zone::new(&format!("z{}", peer % zone_count)).unwrap_or_default())
+            .collect();
+        // Mostly 2 and 3: one copy leaves little to doubt.
+        let wanted = [1, 2, 2, 3, 3, 3][prng.index(6).unwrap_or(5)];
+        let replicas = ReplicaCount::new(wanted.min(u8::try_from(peers).unwrap_or(u8::MAX)))
+            .expect("at least one peer");
+        let mut order: Vec<usize> = (0..peers).collect();
+        prng.shuffle(&mut order);
+        order.truncate(replicas.write_quorum() - 1);
+        let mut plan = Self {
+            zones,
+            replicas,
+            store: store_settings(prng),
+            doomed: if prng.chance(2, 3) { order } else { Vec::new() },
+            ambushes: BTreeMap::new(),
+            clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
+            storm: Duration::from_millis(8_000 + prng.below(20_000)),
+            fault_pause: Duration::from_millis(300 + prng.below(3_000)),
+            ends_in_blackout: prng.chance(1, 2),
+        };
+        for _ in 0..prng.below(3) {
+            plan.ambushes.insert(1 + prng.below(12), Ambush::Blackout);
+        }
+        if !plan.doomed.is_empty() && prng.chance(1, 2) {
+            plan.ambushes.insert(1 + prng.below(12), Ambush::DiskLoss);
+        }
+        plan
+    }
+}
+
+/// Draws small segments and a low bound of small blocks, so that small objects exercise both.
+fn store_settings(prng: &mut Prng) -> StoreSettings {
+    StoreSettings {
+        segment_bytes: [256 << 10, 1 << 20, 4 << 20][prng.index(3).unwrap_or(0)],
+        small_block_bytes: [512, 4 << 10, 64 << 10][prng.index(3).unwrap_or(0)],
+        reserve_bytes: Some(128 << 10),
+        ..StoreSettings::with_capacity(CAPACITY_BYTES)
+    }
+}
+
+/// Draws how one direction of a link behaves while faults happen.
+pub(super) fn weather(prng: &mut Prng) -> LinkHabits {
+    let mut up_to = |most: u64| if prng.chance(1, 2) { 0 } else { prng.below(most) };
+    let (losses, repeats, overtaken) = (up_to(30_000), up_to(50_000), up_to(50_000));
+    let (resets, garbles) = (up_to(3_000), up_to(20_000));
+    let least = Duration::from_micros(100 + up_to(5_000));
+    LinkHabits {
+        delay: (least, least + Duration::from_micros(up_to(45_000))),
+        bytes_per_second: 1 << (20 + prng.below(9)),
+        losses,
+        repeats,
+        overtaken,
+        resets,
+        garbles,
+    }
+}
+
+/// Draws how a slow disk behaves.
+pub(super) fn slow_disk(prng: &mut Prng) -> DiskHabits {
+    let slowness = 10 + u32::try_from(prng.below(90)).unwrap_or(0);
+    DiskHabits { slowness, ..DiskHabits::default() }
+}
