@@ -12,6 +12,7 @@ mod lock;
 mod machine;
 mod net;
 mod oracle;
+pub mod placement;
 pub mod properties;
 pub mod regressions;
 pub mod scenario;
