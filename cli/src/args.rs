@@ -87,7 +87,7 @@ pub(crate) struct Upload {
 /// How content is stored.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct UploadOptions {
-    /// Copies of each block; the cluster's own number if not given
+    /// Copies of each block of a file; directories' own blocks always have the cluster's number [default: that, too]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(REPLICAS_MAX)))]
     pub(crate) replicas: Option<u8>,
     /// How files are cut into blocks; `fastcdc` shares more between versions, but has CIDs of its own

@@ -5,23 +5,24 @@
 //! then on. Owns the HTTP client. Never: trusts bytes; blocks are verified here.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the client is not simulated: it has real deadlines, and hashes beside the network"
+    reason = "the client is not simulated: it waits in real time"
 )]
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::limits::BLOCK_BYTES_MAX;
 use protocol::{Cid, Fault, Kind};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use serde::Deserialize;
+use reqwest::{Method, RequestBuilder, Url};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+
+use crate::answer::{answer, body, json_body, verified};
 
 /// How long a connection may take to be made. A peer that takes longer costs more than it brings.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a transfer may stand still.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often all peers are asked while they are busy.
@@ -34,10 +35,6 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 const ENDPOINTS_MAX: usize = 64;
 /// Requests for blocks under way at a time, over all transfers of this process.
 pub(crate) const BLOCK_REQUESTS_MAX: usize = 16;
-/// Largest answer other than a block, in bytes: 10,000 peers of a cluster with their addresses.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
-/// Longest detail of a peer that is shown, in characters.
-const DETAIL_CHARS_MAX: usize = 500;
 
 /// Why one peer did not do what it was asked.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// Returns the refusal by a peer that answered with `fault`.
-    fn of_answer(fault: Fault) -> Self {
+    pub(crate) fn of_answer(fault: Fault) -> Self {
         match fault.kind {
             Kind::Busy | Kind::Unavailable | Kind::Corrupt | Kind::NotFound | Kind::Internal => {
                 Self::Answered(fault)
@@ -74,6 +71,16 @@ impl Refusal {
                 Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Full => 5,
             },
             Self::Final(_) => 6,
+        }
+    }
+
+    /// Returns how long to leave a busy peer alone; `None` if asking again would not help.
+    fn busy_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Answered(fault) if fault.kind == Kind::Busy => {
+                Some(fault.retry_after.unwrap_or(BUSY_WAIT).min(BUSY_WAIT_MAX))
+            }
+            Self::Unreachable(_) | Self::Answered(_) | Self::Final(_) => None,
         }
     }
 
@@ -165,11 +172,11 @@ impl Endpoints {
                     worst = Some(refusal);
                 }
             }
-            let fault = worst.expect("at least one endpoint was asked").into_fault();
-            if fault.kind != Kind::Busy || round == ROUNDS_MAX {
-                return Err(self.with_advice(fault));
-            }
-            sleep(fault.retry_after.unwrap_or(BUSY_WAIT).min(BUSY_WAIT_MAX)).await;
+            let worst = worst.expect("at least one endpoint was asked");
+            let Some(wait) = worst.busy_wait().filter(|_| round < ROUNDS_MAX) else {
+                return Err(self.advised(worst));
+            };
+            sleep(wait).await;
             round += 1;
         }
     }
@@ -186,13 +193,22 @@ impl Endpoints {
         order
     }
 
-    fn with_advice(&self, mut fault: Fault) -> Fault {
+    /// Returns what failed, and what to do about it.
+    fn advised(&self, refusal: Refusal) -> Fault {
+        let advice = match &refusal {
+            Refusal::Unreachable(_) => {
+                "; is shoald running there? name another peer with --endpoint"
+            }
+            Refusal::Answered(fault) if matches!(fault.kind, Kind::Busy | Kind::Unavailable) => {
+                "; try again later"
+            }
+            Refusal::Answered(_) | Refusal::Final(_) => "",
+        };
+        let mut fault = refusal.into_fault();
         if self.peers.len() > 1 {
             fault.detail.push_str(&format!(" ({} endpoints tried)", self.peers.len()));
         }
-        if matches!(fault.kind, Kind::Unavailable | Kind::Busy) {
-            fault.detail.push_str("; try again, or name another peer with --endpoint");
-        }
+        fault.detail.push_str(advice);
         fault
     }
 
@@ -298,139 +314,13 @@ impl Display for Endpoint {
     }
 }
 
-/// Sends a request with a short body or none, and returns the answer if it is a yes.
-async fn answer(
-    peer: &Endpoint,
-    doing: &str,
-    request: RequestBuilder,
-) -> Result<Response, Refusal> {
-    match timeout(IDLE_TIMEOUT, request.send()).await {
-        Ok(Ok(response)) => accepted(peer, doing, response).await,
-        Ok(Err(error)) => Err(peer.broken(doing, &innermost(&error))),
-        Err(_) => Err(peer.broken(doing, &format!("no answer in {} s", IDLE_TIMEOUT.as_secs()))),
-    }
-}
-
-/// Returns `response` if it says yes, and what it says if not.
-///
-/// # Errors
-/// The peer's refusal.
-pub(crate) async fn accepted(
-    peer: &Endpoint,
-    doing: &str,
-    response: Response,
-) -> Result<Response, Refusal> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let seconds = response.headers().get(reqwest::header::RETRY_AFTER);
-    let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
-    // The status alone tells enough if the document does not arrive.
-    let document = body(peer, response, ANSWER_BYTES_MAX).await.unwrap_or_default();
-    let mut fault = fault_of(status, &document);
-    fault.retry_after = fault.retry_after.or(seconds.map(Duration::from_secs));
-    fault.detail = format!("cannot {doing}: {peer}: {}", fault.detail);
-    Err(Refusal::of_answer(fault))
-}
-
-/// A problem document, as far as it is read.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    title: Option<String>,
-    detail: Option<String>,
-    kind: Option<String>,
-    retry_after_ms: Option<u64>,
-}
-
-/// Returns what a refusal says: its document, and where that says nothing, its status.
-fn fault_of(status: StatusCode, document: &[u8]) -> Fault {
-    let problem: Problem = serde_json::from_slice(document).unwrap_or_default();
-    let kind = problem.kind.as_deref().and_then(Kind::from_name).unwrap_or(match status.as_u16() {
-        401 | 403 => Kind::Denied,
-        404 => Kind::NotFound,
-        409 | 412 => Kind::Conflict,
-        429 => Kind::Busy,
-        502 => Kind::Corrupt,
-        503 | 504 => Kind::Unavailable,
-        507 => Kind::Full,
-        400..500 => Kind::Invalid,
-        _ => Kind::Internal,
-    });
-    let said = problem.detail.or(problem.title).unwrap_or_else(|| status.to_string());
-    let detail: String = said.chars().take(DETAIL_CHARS_MAX).collect();
-    Fault { kind, detail, retry_after: problem.retry_after_ms.map(Duration::from_millis) }
-}
-
-/// Returns the body of an answer, of at most `bytes_max` bytes.
-async fn body(peer: &Endpoint, mut response: Response, bytes_max: usize) -> Result<Bytes, Refusal> {
-    let doing = "read the answer";
-    let expected = response.content_length().and_then(|bytes| usize::try_from(bytes).ok());
-    let mut whole = BytesMut::with_capacity(expected.unwrap_or(0).min(bytes_max));
-    loop {
-        let piece = match timeout(IDLE_TIMEOUT, response.chunk()).await {
-            Ok(Ok(Some(piece))) => piece,
-            Ok(Ok(None)) => return Ok(whole.freeze()),
-            Ok(Err(error)) => return Err(peer.broken(doing, &innermost(&error))),
-            Err(_) => return Err(peer.broken(doing, &"it stands still")),
-        };
-        if whole.len() + piece.len() > bytes_max {
-            return Err(peer.broken(doing, &format!("it has more than {bytes_max} bytes")));
-        }
-        whole.extend_from_slice(&piece);
-    }
-}
-
-/// Returns the body of an answer as JSON.
-///
-/// # Errors
-/// A refusal if it is something else: perhaps the address belongs to another program.
-pub(crate) async fn json_body<T: serde::de::DeserializeOwned>(
-    peer: &Endpoint,
-    doing: &str,
-    response: Response,
-) -> Result<T, Refusal> {
-    let bytes = body(peer, response, ANSWER_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("cannot {doing}: {peer} does not answer as shoald does: {error}");
-        Refusal::Answered(Fault::new(Kind::Internal, detail))
-    })
-}
-
-/// Returns `bytes` if they are the block `cid`. Hashes on another thread, beside the network.
-async fn verified(peer: &Endpoint, cid: Cid, bytes: Bytes) -> Result<Bytes, Refusal> {
-    let hashed = tokio::task::spawn_blocking(move || (Cid::of(cid.codec(), &bytes), bytes)).await;
-    let (found, bytes) = hashed.map_err(|error| {
-        Refusal::Final(Fault::new(Kind::Internal, format!("cannot verify block {cid}: {error}")))
-    })?;
-    if found == cid {
-        return Ok(bytes);
-    }
-    let detail = format!("block {cid} from {peer} is corrupt: its bytes hash to {found}");
-    Err(Refusal::Answered(Fault::new(Kind::Corrupt, detail)))
-}
-
-/// Returns the cause at the bottom of an error; the layers above it only say that there was one.
-pub(crate) fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(below) = cause.source() {
-        cause = below;
-    }
-    if error.is_connect() && error.is_timeout() {
-        return format!("no connection in {} s", CONNECT_TIMEOUT.as_secs());
-    }
-    cause.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use protocol::{Fault, Kind};
-    use reqwest::StatusCode;
 
-    use super::{Endpoints, First, Refusal, fault_of};
+    use super::{Endpoints, First, Refusal};
 
     fn endpoints(urls: &[&str]) -> Endpoints {
         Endpoints::new(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>()).unwrap()
@@ -450,23 +340,6 @@ mod tests {
             let refused = Endpoints::new(&[wrong.to_owned()]).unwrap_err();
             assert_eq!(refused.kind, Kind::Invalid, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_problem_document_decides_and_else_the_status() {
-        let document = br#"{"type":"x","title":"t","status":507,"detail":"no room","kind":"full"}"#;
-        let fault = fault_of(StatusCode::INSUFFICIENT_STORAGE, document);
-        assert_eq!((fault.kind, fault.detail.as_str()), (Kind::Full, "no room"));
-        let busy =
-            fault_of(StatusCode::INTERNAL_SERVER_ERROR, br#"{"kind":"busy","retry_after_ms":7}"#);
-        assert_eq!((busy.kind, busy.retry_after), (Kind::Busy, Some(Duration::from_millis(7))));
-        for kind in Kind::ALL {
-            let status = StatusCode::from_u16(kind.http_status()).unwrap();
-            assert_eq!(fault_of(status, b"<html>").kind, kind);
-        }
-        assert_eq!(fault_of(StatusCode::RANGE_NOT_SATISFIABLE, b"").kind, Kind::Invalid);
-        let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(10_000));
-        assert_eq!(fault_of(StatusCode::NOT_FOUND, long.as_bytes()).detail.len(), 500);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Never: decides anything about the cluster; it asks a peer over HTTP and checks what it gets.
 
+mod answer;
 mod args;
 mod cluster;
 mod download;

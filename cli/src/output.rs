@@ -60,13 +60,13 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| stdout_failure(&error))
 }
 
-/// Prints `value` as JSON over several lines. Errors as [`line`].
+/// Prints `value` as JSON over several lines. Errors as [`line()`].
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("keys are strings, numbers are finite");
     line(&text)
 }
 
-/// Prints rows below their headings, columns aligned, the last one free. Errors as [`line`].
+/// Prints rows below their headings, columns aligned, the last one free. Errors as [`line()`].
 pub(crate) fn table<const N: usize>(
     headings: [&str; N],
     rows: &[[String; N]],

@@ -173,3 +173,58 @@ pub(crate) fn sync_parent(target: &Path) -> Result<(), Fault> {
     let synced = File::open(parent).and_then(|directory| directory.sync_all());
     synced.map_err(|error| io_fault("cannot make durable", parent, &error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use protocol::Kind;
+
+    use super::{Part, check_target, rename_new};
+
+    #[test]
+    fn what_came_to_be_at_the_target_meanwhile_is_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("target");
+        let part = Part::open(&target, "cid").unwrap();
+        part.handle().unwrap().write_all(b"new").unwrap();
+        fs::write(&target, b"somebody else's").unwrap();
+        assert_eq!(part.commit(false).unwrap_err().kind, Kind::Conflict);
+        assert_eq!(fs::read(&target).unwrap(), b"somebody else's");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_is_not_replaced_even_if_it_is_empty() {
+        let home = tempfile::tempdir().unwrap();
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        assert!(rename_new(&from, &to).is_err());
+        fs::remove_dir(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+    }
+
+    #[test]
+    fn two_downloads_of_the_same_do_not_write_one_file() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("target");
+        let first = Part::open(&target, "cid").unwrap();
+        assert_eq!(Part::open(&target, "cid").unwrap_err().kind, Kind::Conflict);
+        first.commit(false).unwrap();
+        assert!(target.exists());
+        assert_eq!(check_target(&target, false).unwrap_err().kind, Kind::Conflict);
+        check_target(&target, true).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_unfinished_file_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let victim = home.path().join("victim");
+        fs::write(&victim, b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, home.path().join(".target.cid.part")).unwrap();
+        assert!(Part::open(&home.path().join("target"), "cid").is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+}

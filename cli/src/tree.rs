@@ -143,7 +143,7 @@ impl TreeUpload<'_> {
     /// Stores the blocks of directories, the root, which is the last one, after all others.
     async fn put(&self, mut blocks: Vec<Block>) -> Result<(), Fault> {
         let root = blocks.pop().expect("a directory has a block");
-        let query = self.query();
+        let query = format!("owner={}", self.owner);
         let stored = stream::iter(blocks).map(|block| {
             let query = &query;
             async move { self.endpoints.put_block(block.cid, &block.bytes, query).await }
@@ -151,11 +151,6 @@ impl TreeUpload<'_> {
         // Blocks of one tree before its root; among themselves nobody can find them yet.
         stored.buffer_unordered(BLOCK_REQUESTS_MAX).try_collect::<()>().await?;
         self.endpoints.put_block(root.cid, &root.bytes, &format!("{query}&root=true")).await
-    }
-
-    fn query(&self) -> String {
-        let replicas = self.options.replicas.map(|n| format!("&replicas={n}")).unwrap_or_default();
-        format!("owner={}{replicas}", self.owner)
     }
 }
 

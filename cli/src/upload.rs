@@ -8,6 +8,7 @@
     reason = "the client is not simulated: it watches real time for a transfer that stands still"
 )]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +19,11 @@ use protocol::dag::{Chunker, Root};
 use protocol::{Cid, Fault, Kind};
 use reqwest::{Body, Method, Response};
 use serde::Deserialize;
-use std::io;
 use tokio::sync::mpsc;
 
+use crate::answer::{accepted, innermost, json_body};
 use crate::args::{ChunkerName, Upload, UploadOptions};
-use crate::endpoint::{
-    Endpoint, Endpoints, First, IDLE_TIMEOUT, Refusal, accepted, innermost, json_body,
-};
+use crate::endpoint::{Endpoint, Endpoints, First, IDLE_TIMEOUT, Refusal};
 use crate::failure::Failure;
 use crate::output::{self, ObjectRow, Progress};
 use crate::source::{Reading, Source};
