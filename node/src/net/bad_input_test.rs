@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _, Cursor};
 use futures::{FutureExt as _, StreamExt as _};
@@ -22,9 +21,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::identity::generate;
-use super::sessions::{Protocols, SessionEvent, Sessions};
-use super::test_peer::{Plan, TestPeer, cluster, frame, soon};
-use super::transport;
+use super::sessions::{SessionEvent, Sessions};
+use super::test_peer::{Plan, TestPeer, bare_member, frame, session_event, soon};
 
 /// Returns once the peer is found to serve an honest other one.
 async fn is_well(victim: &mut TestPeer) {
@@ -167,26 +165,22 @@ async fn garbage_inside_the_encryption_ends_that_connection() {
     is_well(&mut victim).await;
 }
 
+/// Returns the next stream of a class that a bare member opens.
+async fn opened(swarm: &mut Swarm<Sessions>, class: Class) -> Stream {
+    loop {
+        if let SessionEvent::Opened { class: opened, stream, .. } = session_event(swarm).await
+            && opened == class
+        {
+            return stream;
+        }
+    }
+}
+
 /// A member of the cluster that writes what it likes to its streams.
 async fn hostile_stream(victim: &TestPeer, class: Class) -> (Swarm<Sessions>, Stream) {
-    let key = generate().keypair();
-    let config = libp2p::swarm::Config::with_tokio_executor()
-        .with_idle_connection_timeout(Duration::from_secs(60));
-    let sessions = Sessions::new(Protocols::of(cluster(1)));
-    let transport = transport::build(&key, transport::Stack::fastest()).unwrap();
-    let mut swarm = Swarm::new(transport, sessions, key.public().to_peer_id(), config);
+    let mut swarm = bare_member();
     swarm.dial(victim.address.parse::<Multiaddr>().unwrap()).unwrap();
-    let stream = soon("hostile stream", async {
-        loop {
-            if let SwarmEvent::Behaviour(SessionEvent::Opened { class: opened, stream, .. }) =
-                swarm.select_next_some().await
-                && opened == class
-            {
-                return stream;
-            }
-        }
-    });
-    let stream = stream.await;
+    let stream = opened(&mut swarm, class).await;
     (swarm, stream)
 }
 
@@ -230,17 +224,8 @@ async fn a_member_that_opens_streams_without_end_has_one_reader_per_class() {
     let to = *swarm.connected_peers().next().unwrap();
     for _ in 0..60 {
         swarm.behaviour_mut().reopen(to, Class::Bulk);
-        let opened = soon("another stream", async {
-            loop {
-                if let SwarmEvent::Behaviour(SessionEvent::Opened { stream, .. }) =
-                    swarm.select_next_some().await
-                {
-                    return stream;
-                }
-            }
-        });
+        let mut stream = opened(&mut swarm, Class::Bulk).await;
         // Each announces the largest frame, and never sends it.
-        let mut stream = opened.await;
         let header = [1, 0, 0, 0, 0, 0x20, 0, 0];
         stream.write_all(&header).await.unwrap();
         stream.flush().await.unwrap();

@@ -206,12 +206,15 @@ impl SwarmTask {
     fn want(&mut self, peer: PeerId, waiter: Option<oneshot::Sender<bool>>) {
         let is_own = peer == *self.swarm.local_peer_id();
         if is_own || self.lines.serve(&peer) {
-            if let Some(waiter) = waiter {
-                answer(waiter, !is_own);
-            }
+            waiter.into_iter().for_each(|waiter| answer(waiter, !is_own));
             return;
         }
-        if self.swarm.behaviour().sessions.is_foreign(&peer) || !self.wanted.add(peer, waiter) {
+        if self.swarm.behaviour().sessions.is_foreign(&peer) {
+            waiter.into_iter().for_each(|waiter| answer(waiter, false));
+            self.emit(peer, NetEvent::Unreachable);
+            return;
+        }
+        if !self.wanted.add(peer, waiter) {
             self.emit(peer, NetEvent::Unreachable);
             return;
         }

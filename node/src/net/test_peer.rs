@@ -5,6 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use libp2p::Swarm;
+use libp2p::swarm::SwarmEvent;
 use protocol::wire::{Class, Frame};
 use protocol::{ClusterId, PeerId};
 use tokio::sync::mpsc;
@@ -12,7 +15,8 @@ use tokio::time::timeout;
 
 use super::identity::{SecretKey, generate};
 use super::links::PerClass;
-use super::transport::Stack;
+use super::sessions::{Protocols, SessionEvent, Sessions};
+use super::transport::{self, Stack};
 use super::{NetSettings, RealNet};
 use crate::env::{Inbound, Net, NetEvent};
 
@@ -136,4 +140,26 @@ impl TestPeer {
         self.expect(NetEvent::Connected(other.id)).await;
         other.expect(NetEvent::Connected(self.id)).await;
     }
+}
+
+/// Returns a peer of the cluster whose streams and connections are the test's to use.
+pub(super) fn bare_member() -> Swarm<Sessions> {
+    let key = generate().keypair();
+    let config =
+        libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
+    let sessions = Sessions::new(Protocols::of(cluster(1)));
+    let transport = transport::build(&key, Stack::fastest()).unwrap();
+    Swarm::new(transport, sessions, key.public().to_peer_id(), config)
+}
+
+/// Returns the next event of a bare member's sessions.
+pub(super) async fn session_event(swarm: &mut Swarm<Sessions>) -> SessionEvent {
+    let event = async {
+        loop {
+            if let SwarmEvent::Behaviour(event) = swarm.select_next_some().await {
+                return event;
+            }
+        }
+    };
+    soon("event of a session", event).await
 }
