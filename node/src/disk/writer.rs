@@ -76,7 +76,8 @@ fn write_group(index: &Index, health: &Health, dir: &Path, group: Vec<Write>) {
 }
 
 /// Returns the free bytes below which the index takes no more. RocksDB must not meet a full device itself:
-/// it stops writing then, and goes on at a moment of its own choosing.
+/// after that it refused writes for 20 seconds with room again (measured, version 11.8.1), and its binding
+/// has no call to resume. Opening it anew does.
 fn reserve_bytes(device_bytes: u64) -> u64 {
     (device_bytes / 128).clamp(DISK_RESERVE_BYTES_MIN, DISK_RESERVE_BYTES_MAX)
 }

@@ -69,6 +69,10 @@ impl<E: Env> Writer<E> {
     async fn reclaim_step(&mut self, pressed: bool) -> Result<bool, StoreError> {
         let Some(victim) = self.victim.or_else(|| self.pick(pressed)) else { return Ok(false) };
         self.refresh_room().await?;
+        if self.victim.is_none() && !self.fits_moved(self.table.segment(victim).live) {
+            // Begun and not finished, it would take space and give none back.
+            return Ok(false);
+        }
         if self.active.as_ref().is_some_and(|active| active.number == victim) {
             self.rotate().await?;
         }

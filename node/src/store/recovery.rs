@@ -51,9 +51,10 @@ impl<E: Env> Writer<E> {
         shared: Arc<Shared<E>>,
         settings: StoreSettings,
     ) -> Result<Self, StoreError> {
+        let device = shared.env.disk().space().await.map_err(|error| shared.noted(error))?;
         let mut writer = Self {
             shared,
-            settings,
+            settings: settings.fitted_to(device),
             table: Table::default(),
             active: None,
             next_number: 1,
@@ -74,7 +75,7 @@ impl<E: Env> Writer<E> {
                 whole.insert(*number);
             }
         }
-        writer.note_lost_files(&files);
+        writer.note_lost_files(&files).await?;
         writer.reopen_last(&whole).await?;
         let changes = Draft::new(&writer.table).finish();
         match writer.commit(changes, Durability::Synced).await {
@@ -289,15 +290,24 @@ impl<E: Env> Writer<E> {
         self.commit(changes, Durability::Buffered).await
     }
 
-    /// Says which segments are gone though blocks lie in them. Reads of those find them damaged.
-    fn note_lost_files(&mut self, files: &BTreeMap<u32, u64>) {
-        for (number, segment) in &mut self.table.segments {
-            if !files.contains_key(number) {
-                tracing::error!(number, bytes = segment.live, "segment file was lost");
-                // It takes no space; its entry goes when it is found to be nothing but garbage.
-                segment.indexed = 0;
+    /// Sees to segments whose files are gone.
+    async fn note_lost_files(&mut self, files: &BTreeMap<u32, u64>) -> Result<(), StoreError> {
+        let is_lost = |number: &u32| !files.contains_key(number);
+        let lost: Vec<u32> = self.table.segments.keys().copied().filter(is_lost).collect();
+        for number in lost {
+            let mut segment = self.table.segment(number);
+            if segment.live == 0 {
+                // Removed, or never begun, just before a crash.
+                self.table.segments.remove(&number);
+                self.forget_file(number).await?;
+                continue;
             }
+            tracing::error!(number, bytes = segment.live, "segment file was lost");
+            // It takes no space. Its blocks are found damaged when they are read.
+            segment.indexed = 0;
+            self.table.segments.insert(number, segment);
         }
+        Ok(())
     }
 
     /// Goes on appending to the last segment if it has room.

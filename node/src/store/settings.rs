@@ -2,13 +2,16 @@
 
 use crate::env::Space;
 
+/// Segments are not made shorter than this: each is a file, and a sync of its directory.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+
 /// Settings of one store.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
     /// Bytes that segment files and small blocks may take together.
     pub capacity_bytes: u64,
-    /// Length at which a segment file is closed and the next begun. 256 MiB: a few hundred files a TB,
-    /// and regaining space from one copies at most half of it.
+    /// Length at which a segment file is closed and the next begun, on a device with room. 256 MiB: a few
+    /// thousand files a TB. Small stores and devices take shorter ones.
     pub segment_bytes: u64,
     /// Blocks below this lie in the index. Measured: from 64 KiB on, segments are cheaper in every respect.
     pub small_block_bytes: u32,
@@ -39,6 +42,17 @@ impl StoreSettings {
             reserve_bytes: None,
             planted: Planted::default(),
         }
+    }
+
+    /// Returns these settings for a device: short segments where room is scarce. To regain space from a
+    /// segment its live blocks are copied first, which must fit half of the reserve even when the store is
+    /// full; a segment and a group that was begun before its end are at most half a reserve.
+    pub(super) fn fitted_to(mut self, device: Space) -> Self {
+        if self.reserve_bytes.is_none() {
+            let scarce = (self.reserve_on(device) / 4).min(self.capacity_bytes / 16);
+            self.segment_bytes = self.segment_bytes.min(scarce.max(SEGMENT_BYTES_MIN));
+        }
+        self
     }
 
     /// Returns the bytes of a device that blocks never take.

@@ -7,7 +7,7 @@ use protocol::{Cid, OwnerId, Prng};
 
 use super::testing::{MemoryDisk, TestEnv};
 use super::{Store, StoreError, StoreSettings, start};
-use crate::env::DiskError;
+use crate::env::{Disk, DiskError};
 
 type TestStore = Store<TestEnv<MemoryDisk>>;
 
@@ -104,6 +104,8 @@ async fn a_full_device_refuses_puts_and_loses_nothing() {
     assert!(matches!(put(&store, &refused, A).await, Err(StoreError::Full { .. })));
     all_are_whole(&store, std::slice::from_ref(&kept)).await;
     assert_eq!(store.get(refused.0).await.unwrap(), None);
+    // What the device took of it was given back.
+    assert_eq!(bench.disk.list().await.unwrap(), [(FIRST.to_owned(), 4080)]);
     bench.disk.set_device_bytes(10 << 20);
     put(&store, &refused, A).await.unwrap();
     bench.env.kill().await;
@@ -150,6 +152,52 @@ async fn a_flipped_byte_is_never_served_and_the_block_can_be_put_anew() {
         bench.disk.crash_losing_all();
         let store = bench.start().await;
         all_are_whole(&store, &blocks).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_put_anew_outlives_a_crash_that_forgets_the_damage() {
+    let bench = Bench::new();
+    let store = bench.start().await;
+    let blocks = [block(1, 4000), block(2, 4000)];
+    for block in &blocks {
+        put(&store, block, A).await.unwrap();
+    }
+    // Given an index that durably says where the first copies are: a claim is synced.
+    store.claim(vec![blocks[1].0], B, false).await.unwrap();
+    bench.disk.rot(FIRST, |bytes| bytes[100] ^= 1);
+    assert!(store.get(blocks[0].0).await.is_err());
+    put(&store, &blocks[0], A).await.unwrap();
+    bench.env.kill().await;
+    bench.disk.crash_losing_all();
+    let store = bench.start().await;
+    all_are_whole(&store, &blocks).await;
+    assert_eq!(store.usage().blocks, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_moment_of_regaining_space_loses_nothing_and_revives_nothing() {
+    for moment in 0..150 {
+        let bench = Bench::new();
+        let store = bench.start().await;
+        let kept: Vec<_> = (0..3).map(|seed| block(seed, 2000)).collect();
+        // Given blocks that A put and let go of, B refers to, and much around them that only A did.
+        for (number, block_kept) in kept.iter().enumerate() {
+            put(&store, block_kept, A).await.unwrap();
+            put(&store, &block(100 + number as u64, 4000), A).await.unwrap();
+        }
+        store.claim(kept.iter().map(|block| block.0).collect(), B, true).await.unwrap();
+        store.release(A).await.unwrap();
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        bench.env.kill().await;
+        bench.disk.crash_losing_all();
+        let store = bench.start().await;
+        all_are_whole(&store, &kept).await;
+        assert_eq!(store.usage().blocks, 3, "moment {moment}");
+        assert_eq!(store.release(B).await.unwrap(), (3, 6000), "moment {moment}");
+        assert_eq!(store.usage().blocks, 0);
     }
 }
 
