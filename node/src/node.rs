@@ -38,6 +38,8 @@ pub struct NodeSettings {
     pub zone: Zone,
     /// Copies of every block.
     pub replicas: ReplicaCount,
+    /// Whether it was told of no other peer, and so may be a cluster of its own.
+    pub founder: bool,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
     /// Test-only defects.
@@ -86,7 +88,15 @@ impl<E: Env> Node<E> {
         };
         let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await?;
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
-        let context = Context::new(env, store, peers, rpc, settings.replicas, settings.planted);
+        let context = Context::new(
+            env,
+            store,
+            peers,
+            rpc,
+            settings.replicas,
+            settings.founder,
+            settings.planted,
+        );
         Ok(Self { settings, context })
     }
 
@@ -137,8 +147,9 @@ impl<E: Env> Node<E> {
         bytes: Bytes,
         owner: Option<OwnerId>,
         root: bool,
+        options: UploadOptions,
     ) -> Result<(), Fault> {
-        flows::put_block(&self.context, cid, bytes, owner, root).await
+        flows::put_block(&self.context, cid, bytes, owner, root, options).await
     }
 
     /// See [`flows::download`].

@@ -71,6 +71,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             name: settings.name.clone(),
             zone: settings.zone.clone(),
             replicas: settings.replicas,
+            founder: settings.bootstrap.is_empty(),
             store: StoreSettings::with_capacity(capacity_bytes),
             planted: Planted::default(),
         },

@@ -44,6 +44,9 @@ pub struct Context<E: Env> {
     pub rpc: Rpc<E>,
     /// Copies of a block unless an upload says otherwise.
     pub replicas: ReplicaCount,
+    /// Whether this peer founds its cluster: it was told of no other peer. Only then a small cluster is
+    /// taken for a whole one.
+    pub founder: bool,
     /// Counters.
     pub metrics: FlowMetrics,
     /// See [`Planted`].
@@ -61,6 +64,7 @@ impl<E: Env> Context<E> {
         peers: Peers,
         rpc: Rpc<E>,
         replicas: ReplicaCount,
+        founder: bool,
         planted: Planted,
     ) -> Self {
         Self {
@@ -69,11 +73,26 @@ impl<E: Env> Context<E> {
             peers,
             rpc,
             replicas,
+            founder,
             metrics: FlowMetrics::default(),
             planted,
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
         }
+    }
+
+    /// Returns how many copies an upload gets that does not say: as many as the cluster wants, or as it has
+    /// members that hold blocks, while it is smaller than that. Members that are away count: a failure never
+    /// lowers the bar.
+    pub(super) fn wanted_replicas(&self) -> ReplicaCount {
+        if !self.founder {
+            return self.replicas;
+        }
+        let view = self.peers.view();
+        let members = view.placement().topology().peers();
+        let holders = members.iter().filter(|peer| peer.capacity_bytes > 0).count();
+        let holders = u8::try_from(holders).ok().and_then(ReplicaCount::new);
+        holders.map_or(self.replicas, |holders| holders.min(self.replicas))
     }
 
     /// Returns an owner that nobody ever had.

@@ -94,6 +94,7 @@ pub async fn put_block<E: Env>(
     bytes: Bytes,
     owner: Option<OwnerId>,
     root: bool,
+    options: UploadOptions,
 ) -> Result<(), Fault> {
     let permit = context.admit()?;
     let checked = bytes.clone();
@@ -101,13 +102,13 @@ pub async fn put_block<E: Env>(
         return Err(Fault::new(Kind::Invalid, format!("the bytes do not hash to {cid}")));
     }
     let owner = owner.unwrap_or_else(|| context.new_owner());
-    let mut flow = Flow::new(context.clone(), owner, UploadOptions::default());
+    let mut flow = Flow::new(context.clone(), owner, options);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload.block", async move {
-        flow.offer(cid, bytes, None);
         if root {
             flow.roots.insert(cid);
         }
+        flow.offer(cid, bytes, None);
         let result = Root { cid, size: 0, dag_bytes: 0 };
         flow.run_to_end(result, acknowledge).await;
         drop(permit);
@@ -139,7 +140,7 @@ struct Flow<E: Env> {
 
 impl<E: Env> Flow<E> {
     fn new(context: Context<E>, owner: OwnerId, options: UploadOptions) -> Self {
-        let replicas = options.replicas.unwrap_or(context.replicas);
+        let replicas = options.replicas.unwrap_or_else(|| context.wanted_replicas());
         let config = UploadConfig {
             counts_duplicates: context.planted.count_twice,
             ..UploadConfig::new(replicas)

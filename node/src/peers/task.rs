@@ -69,7 +69,11 @@ impl<E: Env> Task<E> {
                     }
                     None => return,
                 },
-                () = self.env.sleep_until(deadline) => self.step(Input::Tick).await,
+                () = self.env.sleep_until(deadline) => {
+                    self.step(Input::Tick).await;
+                    // What peers hold changes without an event of its own.
+                    self.refresh();
+                }
                 event = events.recv() => match event {
                     Some(event) => self.event(event).await,
                     None => return,
@@ -128,12 +132,17 @@ impl<E: Env> Task<E> {
             info!(epoch = view.placement().topology().epoch().0, peers = view.peers().len(), "topology changed");
             self.publish(view);
         } else if !changed.is_empty() {
-            let before = Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner));
-            self.publish(before.with_peers(&self.membership));
+            self.refresh();
         }
         if !changed.is_empty() {
             self.remember(&changed).await;
         }
+    }
+
+    /// Publishes the table as it is now, with the placement as it was.
+    fn refresh(&self) {
+        let before = Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner));
+        self.publish(before.with_peers(&self.membership));
     }
 
     fn publish(&self, view: View) {

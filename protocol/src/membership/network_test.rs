@@ -248,7 +248,7 @@ fn convergence(seed: u64, count: u32) -> (Network, Duration) {
 
 #[test]
 fn a_large_cluster_learns_of_all_members_in_few_rounds() {
-    let (network, took) = convergence(1, size(80, 300));
+    let (network, took) = convergence(1, size(80, 200));
     assert!(took <= secs(10), "{took:?}");
     assert!((1..=FRAME_HEAD_BYTES_MAX as usize).contains(&network.largest_head));
 }

@@ -12,9 +12,10 @@ use protocol::limits::BLOCK_BYTES_MAX;
 
 use super::Api;
 use super::body;
-use super::content::{insert, parse_cid};
+use super::content::{insert, parse_cid, replicas};
 use super::problem::Failure;
 use crate::env::Env;
+use crate::flows::UploadOptions;
 
 /// `GET` and `HEAD /api/v1/blocks/{cid}`: the bytes of one block.
 pub(super) async fn read<E: Env>(
@@ -36,7 +37,7 @@ pub(super) async fn read<E: Env>(
     Ok(response)
 }
 
-/// `PUT /api/v1/blocks/{cid}?owner&root`: stores one block; answers once it is durable on its write quorum.
+/// `PUT /api/v1/blocks/{cid}?owner&root&replicas`: stores one block; answers once it is durable on its write quorum.
 pub(super) async fn store<E: Env>(
     State(api): State<Arc<Api<E>>>,
     Path(cid): Path<String>,
@@ -46,6 +47,7 @@ pub(super) async fn store<E: Env>(
     let cid = parse_cid(&cid)?;
     let mut owner: Option<OwnerId> = None;
     let mut root = false;
+    let mut options = UploadOptions::default();
     for (name, value) in &query {
         match (name.as_str(), value.as_str()) {
             ("owner", text) => {
@@ -53,11 +55,12 @@ pub(super) async fn store<E: Env>(
                     Failure::invalid(error.to_string())
                 })?);
             }
+            ("replicas", count) => options.replicas = Some(replicas(count)?),
             ("root", "true") => root = true,
             ("root", "false") => root = false,
             _ => {
                 return Err(Failure::invalid(format!(
-                    "query parameter {name}={value:?} is not understood (owner=ID, root=true|false)"
+                    "query parameter {name}={value:?} is not understood (owner=ID, root=true|false, replicas=N)"
                 )));
             }
         }
@@ -66,6 +69,6 @@ pub(super) async fn store<E: Env>(
         return Err(Failure::invalid("owner must not be all zeros"));
     }
     let bytes = body::whole(api.node.env().clone(), body, BLOCK_BYTES_MAX as usize).await?;
-    api.node.put_block(cid, bytes, owner, root).await?;
+    api.node.put_block(cid, bytes, owner, root, options).await?;
     Ok(StatusCode::CREATED)
 }

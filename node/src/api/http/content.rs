@@ -26,16 +26,19 @@ pub(super) fn parse_cid(text: &str) -> Result<Cid, Failure> {
     text.parse().map_err(|error: protocol::cid::CidError| Failure::invalid(error.to_string()))
 }
 
+/// Returns a number of copies, or says why it is none.
+pub(super) fn replicas(text: &str) -> Result<ReplicaCount, Failure> {
+    let count = text.parse().ok().and_then(ReplicaCount::new);
+    count.ok_or_else(|| {
+        Failure::invalid(format!("replicas={text:?} is outside 1 to {REPLICAS_MAX}"))
+    })
+}
+
 fn options(query: &BTreeMap<String, String>) -> Result<UploadOptions, Failure> {
     let mut options = UploadOptions::default();
     for (name, value) in query {
         match name.as_str() {
-            "replicas" => {
-                let count = value.parse().ok().and_then(ReplicaCount::new);
-                options.replicas = Some(count.ok_or_else(|| {
-                    Failure::invalid(format!("replicas={value:?} is outside 1 to {REPLICAS_MAX}"))
-                })?);
-            }
+            "replicas" => options.replicas = Some(replicas(value)?),
             "chunker" => {
                 options.chunker = match value.as_str() {
                     "fixed" => Chunker::Fixed,
