@@ -15,8 +15,8 @@ const CANDIDATES_MEAN: usize = 24;
 /// Finds the candidates of partitions.
 #[derive(Debug)]
 pub(super) struct Sieve {
-    /// Seed and largest draw that makes a candidate, by member.
-    limits: Vec<(u64, u64)>,
+    /// Seed, largest draw that makes a candidate, and zone, by member.
+    limits: Vec<(u64, u64, u16)>,
     /// Worst score of a candidate.
     bound: i32,
 }
@@ -26,16 +26,19 @@ impl Sieve {
         let everybody = contest.members.len() <= CANDIDATES_MEAN;
         let bound = if everybody { i32::MAX } else { bound_for(contest, CANDIDATES_MEAN) };
         let limit = |weight| if everybody { u64::MAX } else { largest_draw(bound, weight) };
-        Self { limits: contest.members.iter().map(|m| (m.seed, limit(m.weight))).collect(), bound }
+        Self {
+            limits: contest.members.iter().map(|m| (m.seed, limit(m.weight), m.zone)).collect(),
+            bound,
+        }
     }
 
     /// Adds the candidates of a partition, with the waiting times of weight one, to `found`.
     pub(super) fn pass(&self, partition: u32, found: &mut Vec<Entrant>) {
         let key = partition_key(partition);
-        for (member, (seed, limit)) in (0u16..).zip(&self.limits) {
+        for (member, (seed, limit, zone)) in (0u16..).zip(&self.limits) {
             let draw = draw(*seed, key);
             if draw <= *limit {
-                found.push(Entrant { score: waiting(draw), member });
+                found.push(Entrant { score: waiting(draw), member, zone: *zone });
             }
         }
     }
@@ -89,7 +92,7 @@ impl Candidates {
         entrants.extend(mine.iter().map(|entrant| Entrant {
             score: entrant.score
                 - contest.members.get(usize::from(entrant.member)).map_or(0, |m| m.weight),
-            member: entrant.member,
+            ..*entrant
         }));
     }
 }

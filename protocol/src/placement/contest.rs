@@ -23,10 +23,13 @@ pub(super) struct Member {
 }
 
 /// A member's score for one partition.
+///
+/// Ordered by score, then by member. Has the zone with it, because choosing is what takes the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entrant {
     pub(super) score: i32,
     pub(super) member: u16,
+    pub(super) zone: u16,
 }
 
 /// The chosen members of one partition, best first.
@@ -49,23 +52,20 @@ impl Choice {
         }
     }
 
-    fn remove(&mut self, at: usize) {
-        if at < self.len {
-            self.chosen.copy_within(at + 1..self.len, at);
-            self.len -= 1;
+    /// Puts an entrant where its score belongs, in place of the one at `at`, or of nobody when that is the
+    /// end. The one at `at` is worse.
+    fn put(&mut self, entrant: Entrant, at: usize) {
+        let mut at = at;
+        self.len = self.len.max(at + 1).min(self.chosen.len());
+        while let Some(better) = at.checked_sub(1).and_then(|before| self.chosen.get(before)) {
+            if *better < entrant {
+                break;
+            }
+            let better = *better;
+            self.chosen.iter_mut().skip(at).take(1).for_each(|slot| *slot = better);
+            at -= 1;
         }
-    }
-
-    /// Puts an entrant where its score belongs; the last falls off when there is no room.
-    fn insert(&mut self, entrant: Entrant, room: usize) {
-        if self.len == room {
-            self.len -= 1;
-        }
-        let at = self.as_slice().partition_point(|other| *other < entrant);
-        self.push(entrant);
-        if let Some(tail) = self.chosen.get_mut(at..self.len) {
-            tail.rotate_right(1);
-        }
+        self.chosen.iter_mut().skip(at).take(1).for_each(|slot| *slot = entrant);
     }
 }
 
@@ -149,19 +149,19 @@ impl Contest {
     pub(super) fn enter_all(&self, partition: u32, entrants: &mut Vec<Entrant>) {
         let key = partition_key(partition);
         entrants.clear();
-        entrants.extend(
-            (0..).zip(&self.members).map(|(member, m)| Entrant {
-                score: waiting(draw(m.seed, key)) - m.weight,
-                member,
-            }),
-        );
+        entrants.extend((0..).zip(&self.members).map(|(member, m)| Entrant {
+            score: waiting(draw(m.seed, key)) - m.weight,
+            member,
+            zone: m.zone,
+        }));
     }
 
     /// Returns a row of the table as the choice it came from. Cost: O(copies).
     pub(super) fn choice_of(&self, row: &[u16], partition: u32) -> Choice {
         let mut entrants = [Entrant::default(); REPLICAS_MAX as usize];
         for (entrant, member) in entrants.iter_mut().zip(row) {
-            *entrant = Entrant { score: self.score(*member, partition), member: *member };
+            let (score, zone) = (self.score(*member, partition), self.zone(*member));
+            *entrant = Entrant { score, member: *member, zone };
         }
         self.choose(entrants.get(..row.len()).unwrap_or_default(), None)
     }
@@ -180,24 +180,22 @@ impl Contest {
         // The turns of one zone are its order; with zones to spare there is only one turn.
         let is_distinct = zones > 1;
         let mut choice = Choice::default();
+        let mut worst = Entrant { score: i32::MAX, member: u16::MAX, zone: u16::MAX };
         for entrant in entrants {
-            let is_full = choice.len == self.copies;
-            if is_full && choice.as_slice().last().is_none_or(|last| last < entrant)
-                || Some(entrant.member) == excluded
-            {
+            if *entrant >= worst || Some(entrant.member) == excluded {
                 continue;
             }
-            if is_distinct {
-                let zone = self.zone(entrant.member);
-                let rival = choice.as_slice().iter().position(|e| self.zone(e.member) == zone);
-                if let Some(at) = rival {
-                    if choice.as_slice().get(at).is_some_and(|rival| rival < entrant) {
-                        continue;
-                    }
-                    choice.remove(at);
-                }
+            let chosen = choice.as_slice();
+            let rival = chosen.iter().position(|e| is_distinct && e.zone == entrant.zone);
+            let at = match rival {
+                Some(at) if chosen.get(at).is_some_and(|rival| rival < entrant) => continue,
+                Some(at) => at,
+                None => chosen.len().min(self.copies - 1),
+            };
+            choice.put(*entrant, at);
+            if choice.len == self.copies {
+                worst = choice.as_slice().last().copied().unwrap_or(worst);
             }
-            choice.insert(*entrant, self.copies);
         }
         choice
     }
@@ -210,7 +208,7 @@ impl Contest {
             .iter()
             .map(|entrant| {
                 let mut turn = 0;
-                if let Some(next) = turns.get_mut(usize::from(self.zone(entrant.member))) {
+                if let Some(next) = turns.get_mut(usize::from(entrant.zone)) {
                     turn = *next;
                     *next += 1;
                 }
@@ -232,9 +230,8 @@ impl Contest {
         if zones == 1 || zones >= self.copies {
             return true;
         }
-        let held = |zone: usize| {
-            chosen.iter().filter(|entrant| usize::from(self.zone(entrant.member)) == zone).count()
-        };
+        let held =
+            |zone: usize| chosen.iter().filter(|entrant| usize::from(entrant.zone) == zone).count();
         let last_turn = (0..zones).map(held).max().unwrap_or(0).saturating_sub(1);
         // A zone that missed a turn before the last may have a peer beyond the bound.
         let mut sizes = self.zone_sizes.iter().enumerate();
@@ -245,12 +242,11 @@ impl Contest {
     /// the zone had no peer left for its turn: then the new one is chosen whatever its score is.
     pub(super) fn displaced(&self, choice: &Choice, zone: u16) -> Option<Entrant> {
         let chosen = choice.as_slice();
-        let held = |zone| chosen.iter().filter(|e| self.zone(e.member) == zone).count();
-        let last_turn = chosen.iter().map(|e| held(self.zone(e.member))).max()?.saturating_sub(1);
+        let held = |zone| chosen.iter().filter(|e| e.zone == zone).count();
+        let last_turn = chosen.iter().map(|e| held(e.zone)).max()?.saturating_sub(1);
         // Within a zone the choice is in order of score, so the one of its turn `n` is its nth.
-        let of_turn = |zone: u16, turn: usize| {
-            chosen.iter().filter(|e| self.zone(e.member) == zone).nth(turn).copied()
-        };
+        let of_turn =
+            |zone: u16, turn: usize| chosen.iter().filter(|e| e.zone == zone).nth(turn).copied();
         let mine = held(zone);
         if mine > last_turn {
             return of_turn(zone, last_turn);
@@ -260,7 +256,7 @@ impl Contest {
         }
         // The zone's worst is pushed into the last turn, where it contends with those that won it.
         let pushed = mine.checked_sub(1).and_then(|turn| of_turn(zone, turn));
-        let winners = chosen.iter().filter_map(|e| of_turn(self.zone(e.member), last_turn));
+        let winners = chosen.iter().filter_map(|e| of_turn(e.zone, last_turn));
         winners.chain(pushed).max()
     }
 }

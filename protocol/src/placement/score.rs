@@ -104,7 +104,9 @@ const fn stretch_table() -> [i32; 257] {
     let mut k = 1;
     while k < 256 {
         let wait = 8 * ONE - exact_log2(&LOG, 256 - k);
-        table[k] = exact_log2(&LOG, wait as usize) - 20 * ONE - (exact_log2(&LOG, k) - 8 * ONE);
+        table[k] = exact_log2(&LOG, wait.unsigned_abs() as usize)
+            - 20 * ONE
+            - (exact_log2(&LOG, k) - 8 * ONE);
         k += 1;
     }
     table[256] = AT_ONE;
@@ -116,7 +118,33 @@ const fn exact_log2(log: &[i32; 1025], x: usize) -> i32 {
     let whole = x.ilog2();
     let scaled = ((x as u64) << 32) >> whole;
     let index = ((scaled >> 22) & 1023) as usize;
-    let way = (scaled & ((1 << 22) - 1)) as i64;
-    let rise = ((log[index + 1] - log[index]) as i64 * way) >> 22;
-    (whole as i32) * ONE + log[index] + rise as i32
+    let way = ((scaled >> 11) & 2047) as i32;
+    let rise = ((log[index + 1] - log[index]) * way) >> 11;
+    whole.cast_signed() * ONE + log[index] + rise
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ONE, log2, waiting};
+
+    #[test]
+    fn logarithms_are_exact_at_powers_and_close_between() {
+        assert_eq!(log2(1), 0);
+        assert_eq!(log2(u64::MAX) + 1, 64 * ONE);
+        assert_eq!(log2(1 << 40), 40 * ONE);
+        // log2(3) is 1.584962500…; in units of 2^-20: 1,661,953.6.
+        assert!((1_661_953..=1_661_954).contains(&log2(3)), "{}", log2(3));
+    }
+
+    #[test]
+    fn waiting_times_rise_with_the_draw_and_are_exponential() {
+        let at = |numerator: u64| waiting(numerator << 56);
+        assert!((1..256).all(|k| at(k) > at(k - 1)));
+        // -log2(1 - 1/2) is 1, -log2(1 - 3/4) is 2, -log2(1 - 15/16) is 4.
+        for (numerator, log) in [(128, 0), (192, 1), (240, 2)] {
+            assert!((at(numerator) - log * ONE).abs() < 8, "{}", at(numerator));
+        }
+        // Small draws keep their precision: twice the draw is twice the wait.
+        assert!((waiting(2_000_000) - waiting(1_000_000) - ONE).abs() < 8);
+    }
 }

@@ -23,8 +23,9 @@ const SAMPLE_COPIES: usize = 4096;
 /// Partitions on which weights are first brought near.
 const COARSE_PARTITIONS: usize = 4096;
 
-/// Steps of balancing on the coarse sample, and on the full one.
+/// Steps of balancing at most: on the coarse sample, on the larger one, on all partitions.
 const COARSE_STEPS: usize = 5;
+const SAMPLE_STEPS: usize = 6;
 const FINE_STEPS: usize = 8;
 
 /// Above this many members weights are aimed, not balanced: a thousand copies each have a chance error
@@ -48,13 +49,14 @@ pub(super) fn found(contest: &mut Contest) -> Vec<u16> {
     let wanted = SAMPLE_COPIES * contest.members.len() / contest.copies;
     let sample = wanted.clamp(COARSE_PARTITIONS, PARTITIONS as usize);
     let candidates = Candidates::new(contest, u32::try_from(sample).unwrap_or(PARTITIONS));
+    let is_whole = sample == PARTITIONS as usize;
     if contest.members.len() > BALANCED_MEMBERS_MAX {
         targets.aim(contest, &candidates);
     } else {
         targets.balance(contest, &candidates, COARSE_PARTITIONS, COARSE_STEPS);
-        targets.balance(contest, &candidates, sample, FINE_STEPS);
+        let steps = if is_whole { FINE_STEPS } else { SAMPLE_STEPS };
+        targets.balance(contest, &candidates, sample, steps);
     }
-    let is_whole = sample == PARTITIONS as usize;
     let source = if is_whole { Source::Found(&candidates) } else { Source::All };
     let mut table = if is_whole { source.table(contest) } else { table_of(contest) };
     let caps = founding_caps(&targets.shares);
