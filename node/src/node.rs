@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::env::{Env, Net};
 use crate::flows::{self, Context, Download, Freed, Planted, UploadOptions, Uploaded};
-use crate::peers::{Peers, PeersSettings};
+use crate::peers::{Peers, PeersSettings, Placements};
 use crate::rpc::{Rpc, RpcMetrics, dispatch};
 use crate::serve::BlockHandler;
 use crate::store::{self, Store, StoreSettings, Usage};
@@ -42,6 +42,8 @@ pub struct NodeSettings {
     pub founder: bool,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
+    /// Placements computed before: empty, or shared with other peers of this process.
+    pub placements: Placements,
     /// Test-only defects.
     #[doc(hidden)]
     pub planted: Planted,
@@ -85,6 +87,7 @@ impl<E: Env> Node<E> {
             zone: settings.zone.clone(),
             capacity_bytes: settings.store.capacity_bytes,
             replicas: settings.replicas,
+            placements: settings.placements.clone(),
         };
         let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await?;
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));

@@ -10,6 +10,7 @@ use node::config::{Settings, format_bytes};
 use node::disk::RealDisk;
 use node::env::Disk;
 use node::env::real::RealEnv;
+use node::peers::Placements;
 use node::net::{NetSettings, RealNet};
 use node::store::StoreSettings;
 use node::{Node, NodeSettings, Planted};
@@ -73,6 +74,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             replicas: settings.replicas,
             founder: settings.bootstrap.is_empty(),
             store: StoreSettings::with_capacity(capacity_bytes),
+            placements: Placements::default(),
             planted: Planted::default(),
         },
     )

@@ -313,6 +313,10 @@ impl<E: Env> Flow<E> {
             if let UploadInput::Stored { cid, peer } | UploadInput::Failed { cid, peer, .. } = &input {
                 self.aborts.remove(&(*cid, *peer));
             }
+            // The planted mistake is the one that a repeated answer provokes where answers are counted.
+            if self.context.planted.count_twice && matches!(input, UploadInput::Stored { .. }) {
+                self.step(input.clone());
+            }
             self.step(input);
         }
     }

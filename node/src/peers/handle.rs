@@ -8,6 +8,7 @@ use protocol::wire::Notice;
 use protocol::{ClusterId, Fault, Kind, PeerId};
 use tokio::sync::mpsc;
 
+use super::placements::Placements;
 use super::task::{self, Command};
 use super::view::View;
 use crate::env::{Env, NetEvent};
@@ -29,6 +30,8 @@ pub struct PeersSettings {
     pub capacity_bytes: u64,
     /// Copies of a block that the cluster wants.
     pub replicas: ReplicaCount,
+    /// Placements computed before.
+    pub placements: Placements,
 }
 
 /// The peer table. Clones are handles to the same one.
@@ -54,7 +57,7 @@ impl Peers {
     ) -> Result<Self, Fault> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let membership = task::restored(&env, &settings).await?;
-        let first = task::view(&env, &membership, settings.replicas).await;
+        let first = task::view(&env, &membership, &settings).await;
         let view = Arc::new(RwLock::new(Arc::new(first)));
         let task = task::Task::new(env.clone(), settings, membership, rpc, Arc::clone(&view));
         env.spawn("peers", task.run(inbox, events, notices));

@@ -5,8 +5,10 @@
 //! Never: chooses holders; sees blocks.
 
 mod handle;
+mod placements;
 mod task;
 mod view;
 
 pub use handle::{Peers, PeersSettings};
+pub use placements::Placements;
 pub use view::View;

@@ -5,8 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use protocol::membership::{Input, Liveness, Membership, Output};
-use protocol::placement::Placement;
-use protocol::topology::ReplicaCount;
 use protocol::wire::{Class, Frame, GossipEntry, Message, Notice};
 use protocol::{Fault, PeerId};
 use tokio::sync::{Semaphore, mpsc};
@@ -128,7 +126,7 @@ impl<E: Env> Task<E> {
             }
         }
         if topology_changed {
-            let view = view(&self.env, &self.membership, self.settings.replicas).await;
+            let view = view(&self.env, &self.membership, &self.settings).await;
             info!(epoch = view.placement().topology().epoch().0, peers = view.peers().len(), "topology changed");
             self.publish(view);
         } else if !changed.is_empty() {
@@ -224,11 +222,16 @@ pub(super) async fn restored<E: Env>(env: &E, settings: &PeersSettings) -> Resul
 }
 
 /// Returns the view of the machine's table. Cost: a placement, 30 ms for twenty peers.
-pub(super) async fn view<E: Env>(env: &E, membership: &Membership, replicas: ReplicaCount) -> View {
-    let topology = membership.topology(replicas);
-    let placement = env.compute(move || Placement::new(&topology)).await;
+pub(super) async fn view<E: Env>(
+    env: &E,
+    membership: &Membership,
+    settings: &PeersSettings,
+) -> View {
+    let topology = membership.topology(settings.replicas);
+    let placements = settings.placements.clone();
+    let placement = env.compute(move || placements.of(&topology)).await;
     let peers = membership.peers().map(|info| (info.id, info.clone())).collect();
-    View::new(env.net().local_peer(), Arc::new(placement), peers)
+    View::new(env.net().local_peer(), placement, peers)
 }
 
 impl View {

@@ -1,7 +1,11 @@
 //! `testnet sim`: runs seeds and prints what became of them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use protocol::Kind;
+
+use super::oracle::Stats;
 use super::scenario::{Options, Outcome, Plant, run};
 
 /// What is simulated.
@@ -49,13 +53,18 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
 }
 
 fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
-    let options = Options { peers: args.peers, plant: args.plant, verbose: args.trace };
+    let options = Options {
+        peers: args.peers,
+        plant: args.plant,
+        verbose: args.trace,
+        ..Options::default()
+    };
     let mut failed = Vec::new();
-    let mut acknowledged = 0;
+    let mut total = Stats::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
-        let outcome = run(seed, options)?;
+        let outcome = run(seed, &options)?;
         print(&outcome, out)?;
-        acknowledged += outcome.stats.acknowledged;
+        total.add(&outcome.stats);
         if !outcome.violations.is_empty() {
             failed.push(seed);
             if args.plant.is_some() {
@@ -64,13 +73,17 @@ fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
             }
         }
     }
-    writeln!(
-        out,
-        "{} seeds, {acknowledged} objects acknowledged, {} seeds with violations {failed:?}",
-        args.count,
-        failed.len()
-    )?;
+    writeln!(out, "uploads: {} acknowledged, refused {}", total.acknowledged, list(&total.refused))?;
+    writeln!(out, "downloads: {} delivered, failed {}", total.delivered, list(&total.failed))?;
+    writeln!(out, "faults: {:?}", total.faults)?;
+    writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;
     Ok(failed.is_empty() && args.plant.is_none())
+}
+
+/// Returns counts by kind as text; requests whose peer went away have none.
+fn list(kinds: &BTreeMap<Option<Kind>, u64>) -> String {
+    let name = |kind: &Option<Kind>| kind.map_or("gone", Kind::name);
+    kinds.iter().map(|(kind, count)| format!("{} {count} ", name(kind))).collect()
 }
 
 fn print(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {

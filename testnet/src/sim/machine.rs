@@ -68,8 +68,9 @@ impl Machine {
     #[must_use]
     pub fn new(world: &World, number: u32) -> Self {
         let mut prng = world.prng();
+        // The same peers in every run: where blocks belong among them need not be computed anew.
         let mut key = [0; 32];
-        fill(&mut prng, &mut key);
+        fill(&mut Prng::new(number.into()), &mut key);
         let address = format!("/sim/{number}");
         let peer = PeerId::from_public_key(key);
         world.network().install(peer, address.clone());

@@ -38,6 +38,22 @@ pub struct Stats {
     pub faults: BTreeMap<&'static str, u64>,
 }
 
+impl Stats {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        fn add_all<K: Ord + Copy>(to: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+            for (key, count) in from {
+                *to.entry(*key).or_default() += count;
+            }
+        }
+        self.acknowledged += other.acknowledged;
+        self.delivered += other.delivered;
+        add_all(&mut self.refused, &other.refused);
+        add_all(&mut self.failed, &other.failed);
+        add_all(&mut self.faults, &other.faults);
+    }
+}
+
 /// The memory of a run's clients. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Oracle {

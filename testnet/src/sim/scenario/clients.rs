@@ -4,7 +4,6 @@
 //! Never: retries; the next request is another one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +15,9 @@ use protocol::{Fault, Kind, Prng};
 use tokio::sync::oneshot;
 
 use super::cluster::{Cluster, Host};
-use super::plan::Ambush;
 use crate::sim::oracle::{Object, Oracle};
 use crate::sim::properties::{Property, genuine};
-use crate::sim::{Loss, SimEnv};
+use crate::sim::SimEnv;
 
 /// How long a client waits for a request.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -107,7 +105,8 @@ async fn upload(
     let cut = prng.chance(1, 12).then(|| prng.below(bytes.len() as u64 + 1));
     let env = node.env().clone();
     let (done, outcome) = oneshot::channel();
-    let (task_cluster, gateway) = (Arc::clone(cluster), host.number);
+    let (task_cluster, host) = (Arc::clone(cluster), Arc::clone(host));
+    let began = cluster.world.clock().nanos();
     env.clone().spawn("client.upload", async move {
         let source = source(env, bytes.clone(), prng, cut);
         let outcome = node.upload(source, UploadOptions::default()).await;
@@ -120,16 +119,13 @@ async fn upload(
             let count = task_cluster.oracle.acknowledged(Object {
                 cid: uploaded.root.cid,
                 bytes,
-                gateway,
+                gateway: host.number,
             });
-            match task_cluster.plan.ambushes.get(&count) {
-                Some(Ambush::Blackout) => task_cluster.blackout(),
-                Some(Ambush::DiskLoss) => task_cluster.lose_disk(),
-                None => {}
-            }
+            let elapsed = Duration::from_nanos(task_cluster.world.clock().nanos() - began);
+            task_cluster.ambush(&host, count, elapsed);
         }
         // A client that lost its patience hears nothing.
-        drop(done.send(kind));
+        let _heard = done.send(kind);
     });
     match wait(cluster, outcome).await {
         Some(None) => {}
@@ -150,7 +146,8 @@ async fn download(cluster: &Arc<Cluster>, node: &Node<SimEnv>, object: Object, m
     let (node, oracle) = (node.clone(), cluster.oracle.clone());
     node.env().clone().spawn("client.download", async move {
         let outcome = fetch(&node, &oracle, &object, range, &mut prng).await;
-        drop(done.send(outcome.err().map(|fault| fault.kind)));
+        // A client that lost its patience hears nothing.
+        let _heard = done.send(outcome.err().map(|fault| fault.kind));
     });
     match wait(cluster, outcome).await {
         Some(None) => cluster.oracle.delivered(),

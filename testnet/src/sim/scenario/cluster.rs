@@ -3,12 +3,14 @@
 //! A node that gives up by itself, because its disk failed, is started again as a service manager would.
 //! Never: decides when a fault happens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use node::env::{Env as _, Net as _};
+use node::peers::Placements;
 use node::{Node, NodeSettings, Planted};
+use protocol::limits::LATE_COPY_GRACE;
 use protocol::topology::Zone;
 use protocol::{ClusterId, PeerId};
 
@@ -42,8 +44,10 @@ pub(super) struct Cluster {
     pub(super) plan: Plan,
     planted: Planted,
     hosts: Mutex<Vec<Arc<Host>>>,
-    /// Disks lost and rotten so far.
+    /// Disks lost and bits rotten so far.
     pub(super) losses: AtomicU64,
+    placements: Placements,
+    ambushed: AtomicBool,
 }
 
 impl Host {
@@ -115,13 +119,21 @@ async fn bootstrap(node: Node<SimEnv>, peers: Vec<(PeerId, String)>) {
 
 impl Cluster {
     /// Returns the machines of a plan, all switched off.
-    pub(super) fn new(world: &World, oracle: &Oracle, plan: Plan, planted: Planted) -> Arc<Self> {
+    pub(super) fn new(
+        world: &World,
+        oracle: &Oracle,
+        plan: Plan,
+        planted: Planted,
+        placements: Placements,
+    ) -> Arc<Self> {
         let cluster = Self {
             world: world.clone(),
             oracle: oracle.clone(),
             planted,
             hosts: Mutex::default(),
             losses: AtomicU64::new(0),
+            placements,
+            ambushed: AtomicBool::new(false),
             plan,
         };
         for zone in cluster.plan.zones.clone() {
@@ -148,6 +160,7 @@ impl Cluster {
                 zone,
                 replicas: self.plan.replicas,
                 store: self.plan.store.clone(),
+                placements: self.placements.clone(),
                 planted: self.planted,
             },
             bootstrap,
@@ -179,11 +192,28 @@ impl Cluster {
         let hosts = self.hosts();
         let doomed = self.plan.doomed.iter().filter_map(|number| hosts.get(*number));
         if let Some(host) = doomed.into_iter().find(|host| !host.is_retired()) {
-            self.oracle.fault("disk lost");
-            self.losses.fetch_add(1, Ordering::Relaxed);
-            host.end(Loss::Disk);
-            let zone = self.plan.zones.get(host.number).cloned().unwrap_or_default();
-            self.add(zone);
+            self.lose(host);
+        }
+    }
+
+    fn lose(&self, host: &Host) {
+        self.oracle.fault("disk lost");
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        host.end(Loss::Disk);
+        let zone = self.plan.zones.get(host.number).cloned().unwrap_or_default();
+        self.add(zone);
+    }
+
+    /// Does what the plan has for the moment of an acknowledgement: of number `count`, given by `gateway`
+    /// after `elapsed`.
+    pub(super) fn ambush(&self, gateway: &Host, count: u64, elapsed: Duration) {
+        if self.plan.blackouts.contains(&count) {
+            self.blackout();
+        }
+        let due = self.plan.disk_loss_from.is_some_and(|from| count >= from);
+        // An upload that waited out its grace has fewer copies than it wanted.
+        if due && elapsed >= LATE_COPY_GRACE && !self.ambushed.swap(true, Ordering::Relaxed) {
+            self.lose(gateway);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use node::Planted;
+use node::peers::Placements;
 
 use super::clients;
 use super::cluster::Cluster;
@@ -23,8 +24,11 @@ pub enum Plant {
     CountTwice,
 }
 
+/// Placements kept over all runs of one process. Each takes some 400 KiB.
+const PLACEMENTS: usize = 128;
+
 /// What is not left to the seed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Number of peers.
     pub peers: Option<usize>,
@@ -32,6 +36,19 @@ pub struct Options {
     pub plant: Option<Plant>,
     /// Whether the trace keeps its lines.
     pub verbose: bool,
+    /// Placements computed in earlier runs: they save time and change nothing.
+    pub placements: Placements,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            peers: None,
+            plant: None,
+            verbose: false,
+            placements: Placements::keeping(PLACEMENTS),
+        }
+    }
 }
 
 /// How a run ended.
@@ -59,11 +76,11 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When the operating system refuses a runtime.
-pub fn run(seed: u64, options: Options) -> std::io::Result<Outcome> {
+pub fn run(seed: u64, options: &Options) -> std::io::Result<Outcome> {
     world::run(seed, options.verbose, async |world| play(world, seed, options).await)
 }
 
-async fn play(world: World, seed: u64, options: Options) -> Outcome {
+async fn play(world: World, seed: u64, options: &Options) -> Outcome {
     let mut prng = world.prng();
     let plan = Plan::draw(&mut prng, options.peers);
     let planted = Planted {
@@ -72,7 +89,7 @@ async fn play(world: World, seed: u64, options: Options) -> Outcome {
         count_twice: options.plant == Some(Plant::CountTwice),
     };
     let oracle = Oracle::new(&world);
-    let cluster = Cluster::new(&world, &oracle, plan.clone(), planted);
+    let cluster = Cluster::new(&world, &oracle, plan.clone(), planted, options.placements.clone());
     for host in cluster.hosts() {
         host.boot();
     }

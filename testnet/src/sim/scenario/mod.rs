@@ -3,6 +3,8 @@
 mod clients;
 mod cluster;
 mod faults;
+#[cfg(test)]
+mod faults_test;
 mod plan;
 mod storm;
 mod verdict;

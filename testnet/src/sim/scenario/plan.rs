@@ -1,6 +1,6 @@
 //! Everything that a seed decides before a run begins.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use node::store::StoreSettings;
@@ -12,15 +12,6 @@ use crate::sim::{DiskHabits, LinkHabits};
 /// Bytes that a peer offers: never the reason of a refusal, the device is.
 const CAPACITY_BYTES: u64 = 1 << 30;
 
-/// What happens at the moment of an acknowledgement, when it hurts most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ambush {
-    /// The power of every machine fails.
-    Blackout,
-    /// A doomed machine's disk is lost.
-    DiskLoss,
-}
-
 /// The course of a run, as far as it is known before.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -30,10 +21,14 @@ pub(super) struct Plan {
     pub(super) replicas: ReplicaCount,
     /// How peers store blocks.
     pub(super) store: StoreSettings,
-    /// Peers whose disks may rot or be lost: fewer than the write quorum.
+    /// Peers whose disks may rot or be lost in the storm. With those lost in an ambush, never more than
+    /// the write quorum less one.
     pub(super) doomed: Vec<usize>,
-    /// What happens at which acknowledgement, counted from 1.
-    pub(super) ambushes: BTreeMap<u64, Ambush>,
+    /// At which acknowledgements, counted from 1, the power of every machine fails.
+    pub(super) blackouts: BTreeSet<u64>,
+    /// From which acknowledgement on a peer loses its disk right after one that came late, when the
+    /// copies beyond the quorum are still missing.
+    pub(super) disk_loss_from: Option<u64>,
     /// Clients at work.
     pub(super) clients: usize,
     /// How long faults happen.
@@ -59,23 +54,27 @@ impl Plan {
             .expect("at least one peer");
         let mut order: Vec<usize> = (0..peers).collect();
         prng.shuffle(&mut order);
-        order.truncate(replicas.write_quorum() - 1);
+        let mut losses = replicas.write_quorum() - 1;
+        let mut disk_loss_from = None;
+        if losses > 0 && prng.chance(1, 2) {
+            losses -= 1;
+            disk_loss_from = Some(1 + prng.below(10));
+        }
+        order.truncate(losses);
         let mut plan = Self {
             zones,
             replicas,
             store: store_settings(prng),
             doomed: if prng.chance(2, 3) { order } else { Vec::new() },
-            ambushes: BTreeMap::new(),
+            blackouts: BTreeSet::new(),
+            disk_loss_from,
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
             fault_pause: Duration::from_millis(300 + prng.below(3_000)),
             ends_in_blackout: prng.chance(1, 2),
         };
         for _ in 0..prng.below(3) {
-            plan.ambushes.insert(1 + prng.below(12), Ambush::Blackout);
-        }
-        if !plan.doomed.is_empty() && prng.chance(1, 2) {
-            plan.ambushes.insert(1 + prng.below(12), Ambush::DiskLoss);
+            plan.blackouts.insert(1 + prng.below(12));
         }
         plan
     }
