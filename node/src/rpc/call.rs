@@ -14,7 +14,8 @@ use super::RpcMetrics;
 use crate::env::{Env, Net};
 
 /// What every request counts at least, in bytes, so that credit also bounds the number of requests.
-const CREDIT_BYTES_MIN: u32 = CREDIT_BYTES / REQUESTS_IN_FLIGHT_MAX as u32;
+const CREDIT_BYTES_MIN: u32 = CREDIT_BYTES / 256;
+const _: () = assert!(REQUESTS_IN_FLIGHT_MAX == 256);
 
 /// A request under way: to whom, in which class, under which id.
 type Key = (PeerId, Class, u64);

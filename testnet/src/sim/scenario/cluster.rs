@@ -160,6 +160,7 @@ impl Cluster {
                 zone,
                 replicas: self.plan.replicas,
                 store: self.plan.store.clone(),
+                founder: false,
                 placements: self.placements.clone(),
                 planted: self.planted,
             },
