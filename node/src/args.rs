@@ -89,7 +89,8 @@ impl Flags {
             ("log-format", &self.log_format),
         ];
         let many = [("listen", &self.listen), ("bootstrap", &self.bootstrap)];
-        let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
+        let list =
+            |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
         let one = one.into_iter().filter_map(|(key, text)| {
             Some((key.to_owned(), (Value::String(text.clone()?), Source::Flag)))
         });
@@ -117,9 +118,10 @@ impl Args {
         layers.push(config::environment(variables));
         layers.push(self.flags.layer());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let data_home = etcetera::choose_base_strategy()
-            .map(|dirs| dirs.data_dir().join("shoal"))
-            .map_err(|error| vec![format!("data-dir: there is no home directory ({error}); set it")])?;
+        let data_home =
+            etcetera::choose_base_strategy().map(|dirs| dirs.data_dir().join("shoal")).map_err(
+                |error| vec![format!("data-dir: there is no home directory ({error}); set it")],
+            )?;
         Settings::read(layers, &host, data_home)
     }
 }

@@ -62,7 +62,11 @@ impl DataDir {
         match fs::read(&path) {
             Ok(bytes) => {
                 let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| {
-                    anyhow::anyhow!("{} is no key: it has {} bytes, not 32", path.display(), bytes.len())
+                    anyhow::anyhow!(
+                        "{} is no key: it has {} bytes, not 32",
+                        path.display(),
+                        bytes.len()
+                    )
                 })?;
                 Ok(SecretKey::from_bytes(bytes))
             }
@@ -129,7 +133,9 @@ fn new_name() -> String {
 
 /// Returns the id of the cluster of this name.
 pub(super) fn cluster_id(name: &str) -> ClusterId {
-    let digest = *protocol::Cid::of(protocol::Codec::Raw, format!("shoal cluster {name}").as_bytes()).digest();
+    let digest =
+        *protocol::Cid::of(protocol::Codec::Raw, format!("shoal cluster {name}").as_bytes())
+            .digest();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     ClusterId::from_bytes(bytes)

@@ -77,7 +77,10 @@ fn log_by(settings: &Settings) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "before the log exists, standard error is where people look")]
+#[expect(
+    clippy::print_stderr,
+    reason = "before the log exists, standard error is where people look"
+)]
 fn complain(fault: &str) {
     eprintln!("shoald: {fault}");
 }

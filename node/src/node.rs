@@ -70,14 +70,8 @@ impl<E: Env> Node<E> {
         let (notices, gossip) = mpsc::channel(INBOX_FRAMES_MAX);
         for class in Class::ALL {
             let inbox = env.net().take_inbox(class).ok_or_else(taken)?;
-            let task = dispatch(
-                env.clone(),
-                class,
-                inbox,
-                rpc.clone(),
-                handler.clone(),
-                notices.clone(),
-            );
+            let task =
+                dispatch(env.clone(), class, inbox, rpc.clone(), handler.clone(), notices.clone());
             env.spawn("rpc.dispatch", task);
         }
         let events = env.net().take_events().ok_or_else(taken)?;

@@ -10,8 +10,8 @@ use node::config::{Settings, format_bytes};
 use node::disk::RealDisk;
 use node::env::Disk;
 use node::env::real::RealEnv;
-use node::peers::Placements;
 use node::net::{NetSettings, RealNet};
+use node::peers::Placements;
 use node::store::StoreSettings;
 use node::{Node, NodeSettings, Planted};
 use prometheus_client::registry::Registry;
@@ -94,6 +94,10 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         used = %format_bytes(node.usage().used_bytes),
         "daemon started"
     );
+
+    if !settings.http.ip().is_loopback() {
+        warn!(http = %settings.http, "whoever reaches this address can read, store and delete: there are no access rules yet");
+    }
 
     let outcome = until_the_end(&node, &failed).await;
     api.stopping.store(true, Ordering::Relaxed);

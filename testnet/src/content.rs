@@ -23,7 +23,8 @@ impl Content {
     #[must_use]
     pub fn slice(&self, start: u64, end: u64) -> Bytes {
         let end = end.min(self.size);
-        let mut bytes = Vec::with_capacity(usize::try_from(end.saturating_sub(start)).unwrap_or(0) + 8);
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(end.saturating_sub(start)).unwrap_or(0) + 8);
         let mut word = start / 4;
         let skip = usize::try_from(start % 4).unwrap_or(0);
         let wanted = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
@@ -36,9 +37,10 @@ impl Content {
 
     /// Returns all bytes, in pieces.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-        stream::iter((0..self.size.div_ceil(PIECE_BYTES)).map(move |piece| {
-            Ok(self.slice(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES))
-        }))
+        stream::iter(
+            (0..self.size.div_ceil(PIECE_BYTES))
+                .map(move |piece| Ok(self.slice(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES))),
+        )
     }
 
     /// Returns the 32-bit word of a position: a finalised counter, as the vectors define it.

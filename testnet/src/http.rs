@@ -81,7 +81,9 @@ impl Http {
         }
         match serde_json::from_str(&text) {
             Ok(problem) => Err(HttpError::Problem(problem)),
-            Err(_) => Err(HttpError::Broken(anyhow::anyhow!("status {status} without a problem document"))),
+            Err(_) => Err(HttpError::Broken(anyhow::anyhow!(
+                "status {status} without a problem document"
+            ))),
         }
     }
 

@@ -21,17 +21,44 @@ pub struct Key {
 
 /// Every setting, in the order in which they are printed.
 pub const KEYS: [Key; 12] = [
-    Key { name: "data-dir", help: "Where everything of this peer lies. Default: shoal in the user's data directory." },
-    Key { name: "cluster", help: "Name of the cluster. Peers with one name that can reach each other are one cluster. Default: a name made at the first start." },
+    Key {
+        name: "data-dir",
+        help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
+    },
+    Key {
+        name: "cluster",
+        help: "Name of the cluster. Peers with one name that can reach each other are one cluster. Default: a name made at the first start.",
+    },
     Key { name: "name", help: "Name of this peer for people. Default: the host's name." },
-    Key { name: "zone", help: "What fails together with this peer: a room, a site. Copies go to distinct zones while they last. Default: none." },
-    Key { name: "capacity", help: "Bytes of blocks this peer offers to hold, such as 500GB. 0: a gateway that holds none. Default: 90 % of the device." },
-    Key { name: "replicas", help: "Copies of every block, 1 to 8; the same on all peers of a cluster. Default: 3." },
-    Key { name: "listen", help: "Multiaddresses to listen on for peers. Default: port 4779, TCP and QUIC, on all addresses." },
-    Key { name: "bootstrap", help: "Multiaddresses of peers to find the others by. Needed once; then addresses are remembered." },
-    Key { name: "mdns", help: "Whether to find peers on the local network by multicast. Default: true, and false when listening on loopback only." },
+    Key {
+        name: "zone",
+        help: "What fails together with this peer: a room, a site. Copies go to distinct zones while they last. Default: none.",
+    },
+    Key {
+        name: "capacity",
+        help: "Bytes of blocks this peer offers to hold, such as 500GB. 0: a gateway that holds none. Default: 90 % of the device.",
+    },
+    Key {
+        name: "replicas",
+        help: "Copies of every block, 1 to 8; the same on all peers of a cluster. Default: 3.",
+    },
+    Key {
+        name: "listen",
+        help: "Multiaddresses to listen on for peers. Default: port 4779, TCP and QUIC, on all addresses.",
+    },
+    Key {
+        name: "bootstrap",
+        help: "Multiaddresses of peers to find the others by. Needed once; then addresses are remembered.",
+    },
+    Key {
+        name: "mdns",
+        help: "Whether to find peers on the local network by multicast. Default: true, and false when listening on loopback only.",
+    },
     Key { name: "http", help: "Address of the HTTP API. Default: 127.0.0.1:4780." },
-    Key { name: "log", help: "What to log: error, warn, info, debug, trace, or filters such as info,node::net=debug. Default: info." },
+    Key {
+        name: "log",
+        help: "What to log: error, warn, info, debug, trace, or filters such as info,node::net=debug. Default: info.",
+    },
     Key { name: "log-format", help: "How to log: text or json. Default: text." },
 ];
 
@@ -103,9 +130,14 @@ impl Settings {
         });
         let mut reader = Reader { layer, faults: Vec::new() };
         let listen = reader.take("listen", addresses).unwrap_or_else(|| {
-            ["/ip4/0.0.0.0/tcp/4779", "/ip4/0.0.0.0/udp/4779/quic-v1", "/ip6/::/tcp/4779", "/ip6/::/udp/4779/quic-v1"]
-                .map(ToOwned::to_owned)
-                .to_vec()
+            [
+                "/ip4/0.0.0.0/tcp/4779",
+                "/ip4/0.0.0.0/udp/4779/quic-v1",
+                "/ip6/::/tcp/4779",
+                "/ip6/::/udp/4779/quic-v1",
+            ]
+            .map(ToOwned::to_owned)
+            .to_vec()
         });
         let loopback_only = listen
             .iter()
@@ -116,9 +148,9 @@ impl Settings {
                 .take("data-dir", |value| value::text(value).map(PathBuf::from))
                 .unwrap_or(data_home),
             cluster: reader.take("cluster", |value| name(value, "cluster")),
-            name: reader
-                .take("name", |value| name(value, "peer"))
-                .unwrap_or_else(|| host.chars().filter(|c| is_name_char(*c)).take(NAME_BYTES_MAX).collect()),
+            name: reader.take("name", |value| name(value, "peer")).unwrap_or_else(|| {
+                host.chars().filter(|c| is_name_char(*c)).take(NAME_BYTES_MAX).collect()
+            }),
             zone: reader.take("zone", zone).unwrap_or_default(),
             capacity_bytes: reader.take("capacity", value::bytes),
             replicas: reader.take("replicas", replicas).unwrap_or(THREE),
@@ -178,8 +210,11 @@ fn replicas(value: &Value) -> Result<ReplicaCount, String> {
 fn addresses(value: &Value) -> Result<Vec<String>, String> {
     let addresses = value::texts(value)?;
     for address in &addresses {
-        crate::net::check_address(address)
-            .map_err(|why| format!("{address:?} is not a multiaddress ({why}); an example: /ip4/192.0.2.1/tcp/4779"))?;
+        crate::net::check_address(address).map_err(|why| {
+            format!(
+                "{address:?} is not a multiaddress ({why}); an example: /ip4/192.0.2.1/tcp/4779"
+            )
+        })?;
     }
     Ok(addresses)
 }
@@ -209,7 +244,9 @@ fn log_format(value: &Value) -> Result<bool, String> {
 #[must_use]
 pub fn describe(settings: &Settings) -> String {
     let quoted = |text: &str| Value::String(text.to_owned()).to_string();
-    let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect()).to_string();
+    let list = |texts: &[String]| {
+        Value::Array(texts.iter().cloned().map(Value::String).collect()).to_string()
+    };
     let mut out = String::new();
     for key in KEYS {
         let value = match key.name {

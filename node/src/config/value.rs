@@ -21,13 +21,16 @@ const UNITS: [(&str, u64); 11] = [
 
 /// Returns a byte count: an integer, or a text such as `500GB` or `1.5 TiB`.
 pub(super) fn bytes(value: &Value) -> Result<u64, String> {
-    let wrong = || format!("{} is not a number of bytes (such as 1000000, 500GB or 2TiB)", shown(value));
+    let wrong =
+        || format!("{} is not a number of bytes (such as 1000000, 500GB or 2TiB)", shown(value));
     match value {
         Value::Integer(number) => u64::try_from(*number).map_err(|_| wrong()),
         Value::String(text) => parse_bytes(text.trim()).ok_or_else(wrong),
-        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
-            Err(wrong())
-        }
+        Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => Err(wrong()),
     }
 }
 
@@ -83,9 +86,11 @@ pub(super) fn texts(value: &Value) -> Result<Vec<String>, String> {
             .filter(|entry| !entry.is_empty())
             .map(ToOwned::to_owned)
             .collect()),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => {
-            Err(format!("{} is not a list of texts", shown(value)))
-        }
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => Err(format!("{} is not a list of texts", shown(value))),
     }
 }
 
@@ -95,9 +100,11 @@ pub(super) fn number(value: &Value) -> Result<u64, String> {
     match value {
         Value::Integer(number) => u64::try_from(*number).map_err(|_| wrong()),
         Value::String(text) => text.trim().parse().map_err(|_| wrong()),
-        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
-            Err(wrong())
-        }
+        Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => Err(wrong()),
     }
 }
 
@@ -107,9 +114,11 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     match value {
         Value::Boolean(boolean) => Ok(*boolean),
         Value::String(text) => text.trim().parse().map_err(|_| wrong()),
-        Value::Integer(_) | Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
-            Err(wrong())
-        }
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => Err(wrong()),
     }
 }
 

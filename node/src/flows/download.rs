@@ -240,12 +240,7 @@ impl<E: Env> Flow<E> {
 }
 
 /// Asks one holder for one block and checks what comes.
-async fn fetch<E: Env>(
-    context: Context<E>,
-    cid: Cid,
-    stored: Cid,
-    peer: PeerId,
-) -> DownloadInput {
+async fn fetch<E: Env>(context: Context<E>, cid: Cid, stored: Cid, peer: PeerId) -> DownloadInput {
     let answer = if peer == context.peers.view().own() {
         context.store.get(stored).await.map_err(Fault::from)
     } else {

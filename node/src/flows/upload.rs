@@ -221,7 +221,11 @@ impl<E: Env> Flow<E> {
     }
 
     /// Waits for the acknowledgement, gives it, and stays until the last copy is placed or given up.
-    async fn run_to_end(mut self, root: Root, acknowledge: oneshot::Sender<Result<Uploaded, Fault>>) {
+    async fn run_to_end(
+        mut self,
+        root: Root,
+        acknowledge: oneshot::Sender<Result<Uploaded, Fault>>,
+    ) {
         self.step(UploadInput::End);
         let mut acknowledge = Some(acknowledge);
         loop {
@@ -269,7 +273,8 @@ impl<E: Env> Flow<E> {
         let memory: Arc<Semaphore> = Arc::clone(&self.context.memory);
         Box::pin(async move {
             let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let permit = memory.acquire_many_owned(size).await.expect("the semaphore is never closed");
+            let permit =
+                memory.acquire_many_owned(size).await.expect("the semaphore is never closed");
             let data = bytes.clone();
             let cid = env.compute(move || Cid::of(Codec::Raw, &data)).await;
             Hashed { cid, bytes, permit }
@@ -310,7 +315,9 @@ impl<E: Env> Flow<E> {
     /// Takes the end of a put; a cancelled one has none.
     fn placed(&mut self, input: Option<UploadInput>) {
         if let Some(input) = input {
-            if let UploadInput::Stored { cid, peer } | UploadInput::Failed { cid, peer, .. } = &input {
+            if let UploadInput::Stored { cid, peer } | UploadInput::Failed { cid, peer, .. } =
+                &input
+            {
                 self.aborts.remove(&(*cid, *peer));
             }
             // The planted mistake is the one that a repeated answer provokes where answers are counted.
@@ -406,9 +413,9 @@ impl<E: Env> Copy<E> {
         let put = Request::PutBlock { cid, owner, root, bytes };
         match context.rpc.call(peer, Class::Bulk, put, BLOCK_REQUEST_TIMEOUT).await? {
             Reply::Put(outcome) => Ok(outcome),
-            Reply::Held(_) | Reply::Block(_) | Reply::Released { .. } | Reply::Owners(_) => {
-                Err(Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")))
-            }
+            Reply::Held(_) | Reply::Block(_) | Reply::Released { .. } | Reply::Owners(_) => Err(
+                Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")),
+            ),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use protocol::membership::Membership;
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Notice;
 use protocol::{ClusterId, Fault, Kind, PeerId};
@@ -74,23 +73,4 @@ impl Peers {
     pub fn set_used_bytes(&self, used_bytes: u64) {
         drop(self.commands.try_send(Command::Used(used_bytes)));
     }
-}
-
-/// Returns the machine of a fresh start; see [`task::restored`].
-pub(super) fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Result<Membership, Fault> {
-    use crate::env::Net;
-    use protocol::wire::{GossipEntry, GossipState};
-    let own = GossipEntry {
-        peer: env.net().local_peer(),
-        incarnation: env.wall().as_unix_millis(),
-        heartbeat: 0,
-        state: GossipState::Alive,
-        name: settings.name.clone(),
-        zone: settings.zone.clone(),
-        capacity_bytes: settings.capacity_bytes,
-        used_bytes: 0,
-        addresses: Vec::new(),
-    };
-    Membership::new(own, protocol::membership::Config::default(), env.prng(), env.now())
-        .map_err(|error| Fault::new(Kind::Invalid, format!("this peer cannot join a cluster: {error}")))
 }

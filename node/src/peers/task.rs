@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use protocol::membership::{Input, Liveness, Membership, Output};
-use protocol::wire::{Class, Frame, GossipEntry, Message, Notice};
-use protocol::{Fault, PeerId};
+use protocol::membership::{Config, Input, Liveness, Membership, Output};
+use protocol::wire::{Class, Frame, GossipEntry, GossipState, Message, Notice};
+use protocol::{Fault, Kind, PeerId};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
-use super::handle::{PeersSettings, membership};
+use super::handle::PeersSettings;
 use super::view::View;
 use crate::env::{Batch, Disk, Durability, Env, Map, Net, NetEvent};
 use crate::rpc::Rpc;
@@ -127,7 +127,11 @@ impl<E: Env> Task<E> {
         }
         if topology_changed {
             let view = view(&self.env, &self.membership, &self.settings).await;
-            info!(epoch = view.placement().topology().epoch().0, peers = view.peers().len(), "topology changed");
+            info!(
+                epoch = view.placement().topology().epoch().0,
+                peers = view.peers().len(),
+                "topology changed"
+            );
             self.publish(view);
         } else if !changed.is_empty() {
             self.refresh();
@@ -175,7 +179,11 @@ impl<E: Env> Task<E> {
     async fn remember(&self, changed: &[PeerId]) {
         let own = self.env.net().local_peer();
         let mut batch = Batch::default();
-        for info in changed.iter().filter(|peer| **peer != own).filter_map(|peer| self.membership.get(*peer)) {
+        for info in changed
+            .iter()
+            .filter(|peer| **peer != own)
+            .filter_map(|peer| self.membership.get(*peer))
+        {
             let key = info.id.public_key().to_vec();
             if info.liveness == Liveness::Left {
                 batch.delete(Map::Peers, key);
@@ -205,8 +213,29 @@ fn decode_entry(value: Bytes) -> Option<GossipEntry> {
     }
 }
 
+/// Returns the machine of a fresh start; see [`restored`].
+fn membership<E: Env>(env: &E, settings: &PeersSettings) -> Result<Membership, Fault> {
+    let own = GossipEntry {
+        peer: env.net().local_peer(),
+        incarnation: env.wall().as_unix_millis(),
+        heartbeat: 0,
+        state: GossipState::Alive,
+        name: settings.name.clone(),
+        zone: settings.zone.clone(),
+        capacity_bytes: settings.capacity_bytes,
+        used_bytes: 0,
+        addresses: Vec::new(),
+    };
+    Membership::new(own, Config::default(), env.prng(), env.now()).map_err(|error| {
+        Fault::new(Kind::Invalid, format!("this peer cannot join a cluster: {error}"))
+    })
+}
+
 /// Returns the machine of this start, with the peers that were known before.
-pub(super) async fn restored<E: Env>(env: &E, settings: &PeersSettings) -> Result<Membership, Fault> {
+pub(super) async fn restored<E: Env>(
+    env: &E,
+    settings: &PeersSettings,
+) -> Result<Membership, Fault> {
     let mut machine = membership(env, settings)?;
     let limit = protocol::limits::CLUSTER_PEERS_MAX;
     match env.disk().scan(Map::Peers, Bytes::new(), None, limit).await {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use protocol::limits::CANDIDATES_MAX;
 use protocol::membership::{Liveness, PeerInfo};
 use protocol::placement::{Partition, Placement};
-use protocol::limits::CANDIDATES_MAX;
 use protocol::topology::Zone;
 use protocol::transfer::{Candidate, ZoneIndex};
 use protocol::{Cid, PeerId};
@@ -72,8 +72,7 @@ impl View {
 
     fn candidate(&self, peer: PeerId) -> Candidate {
         let info = self.peers.get(&peer);
-        let usable = peer == self.own
-            || info.is_some_and(|info| info.liveness == Liveness::Alive);
+        let usable = peer == self.own || info.is_some_and(|info| info.liveness == Liveness::Alive);
         let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
         Candidate { peer, zone, usable }
     }

@@ -120,9 +120,9 @@ impl<E: Env> Rpc<E> {
         let _pending = Pending { shared: &self.shared, key };
 
         let message = Message::Request { id: key.2, patience, request };
-        let frame = message
-            .encode()
-            .map_err(|error| Fault::new(Kind::Internal, format!("cannot encode a request: {error}")))?;
+        let frame = message.encode().map_err(|error| {
+            Fault::new(Kind::Internal, format!("cannot encode a request: {error}"))
+        })?;
         self.env
             .net()
             .send(to, class, frame)
@@ -138,7 +138,13 @@ impl<E: Env> Rpc<E> {
     }
 
     /// Hands an answer to whoever asked; answers nobody waits for are ignored.
-    pub(super) fn answered(&self, from: PeerId, class: Class, id: u64, outcome: Result<Reply, Fault>) {
+    pub(super) fn answered(
+        &self,
+        from: PeerId,
+        class: Class,
+        id: u64,
+        outcome: Result<Reply, Fault>,
+    ) {
         if let Some(reply_to) = self.shared.pending().remove(&(from, class, id)) {
             // The caller may just have given up: then nobody needs this.
             drop(reply_to.send(outcome));
@@ -148,8 +154,10 @@ impl<E: Env> Rpc<E> {
     /// Fails every request under way to a peer: its connection is gone, and so are the answers.
     pub fn disconnected(&self, peer: PeerId) {
         let mut pending = self.shared.pending();
-        let keys: Vec<Key> =
-            pending.range((peer, Class::Control, 0)..=(peer, Class::Background, u64::MAX)).map(|(key, _)| *key).collect();
+        let keys: Vec<Key> = pending
+            .range((peer, Class::Control, 0)..=(peer, Class::Background, u64::MAX))
+            .map(|(key, _)| *key)
+            .collect();
         for key in keys {
             pending.remove(&key);
         }
@@ -159,7 +167,9 @@ impl<E: Env> Rpc<E> {
 /// Returns what a request counts against the credit of its peer: its own bytes and those of the answer.
 fn cost_bytes(request: &Request) -> u32 {
     let bytes = match request {
-        Request::PutBlock { bytes, .. } => u32::try_from(bytes.len()).unwrap_or(FRAME_BODY_BYTES_MAX),
+        Request::PutBlock { bytes, .. } => {
+            u32::try_from(bytes.len()).unwrap_or(FRAME_BODY_BYTES_MAX)
+        }
         // The size of the answer is not known; most blocks are leaves.
         Request::GetBlock { .. } => protocol::limits::CHUNK_BYTES,
         Request::Claim { .. }

@@ -24,7 +24,11 @@ impl RpcMetrics {
     /// Adds these metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("rpc");
-        registry.register("requests_sent", "Requests sent to other peers", self.requests_sent.clone());
+        registry.register(
+            "requests_sent",
+            "Requests sent to other peers",
+            self.requests_sent.clone(),
+        );
         registry.register(
             "requests_timed_out",
             "Requests to other peers without an answer in time",

@@ -83,7 +83,8 @@ pub async fn dispatch<E: Env>(
                     metrics.requests_refused.inc();
                     let env = env.clone();
                     env.clone().spawn("rpc.refuse", async move {
-                        let fault = Fault::busy("this peer serves too many requests of yours", RETRY_AFTER);
+                        let fault =
+                            Fault::busy("this peer serves too many requests of yours", RETRY_AFTER);
                         answer(&env, from, class, id, Err(fault), permit).await;
                     });
                 } else {

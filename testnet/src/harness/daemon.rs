@@ -30,7 +30,10 @@ fn program() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program")?;
     let beside = own.ancestors().skip(1).take(2).map(|dir| dir.join("shoald"));
     beside.into_iter().find(|path| path.is_file()).with_context(|| {
-        format!("there is no shoald beside {}; build it with: cargo build --release --workspace", own.display())
+        format!(
+            "there is no shoald beside {}; build it with: cargo build --release --workspace",
+            own.display()
+        )
     })
 }
 
@@ -117,7 +120,10 @@ fn wait_for_end(node: &NodeState, patience: Duration) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Its process ended, or it takes too long: with the end of its log.
-pub(super) async fn wait_until_ready(client: &reqwest::Client, node: &NodeState) -> anyhow::Result<()> {
+pub(super) async fn wait_until_ready(
+    client: &reqwest::Client,
+    node: &NodeState,
+) -> anyhow::Result<()> {
     let url = format!("{}/readyz", node.http);
     wait_until(node, "be ready", || async {
         client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())

@@ -123,7 +123,8 @@ impl Testnet {
             };
             let mut known = overlay.clone();
             for index in 0..count {
-                let node = self.plan(&cluster, index, known.as_deref(), &mut ports, &options.flags)?;
+                let node =
+                    self.plan(&cluster, index, known.as_deref(), &mut ports, &options.flags)?;
                 if index == 0 || options.chain {
                     known = node.addrs.first().cloned();
                 }
@@ -161,10 +162,8 @@ impl Testnet {
             zones => format!("z{}", index % usize::from(zones)),
         };
         let data_dir = self.dir.join(&name);
-        let listen = [
-            format!("/ip4/127.0.0.1/tcp/{peer}"),
-            format!("/ip4/127.0.0.1/udp/{peer}/quic-v1"),
-        ];
+        let listen =
+            [format!("/ip4/127.0.0.1/tcp/{peer}"), format!("/ip4/127.0.0.1/udp/{peer}/quic-v1")];
         let mut all = vec![
             "--data-dir".to_owned(),
             data_dir.to_string_lossy().into_owned(),
@@ -386,7 +385,9 @@ impl Testnet {
     pub fn down(self) -> anyhow::Result<()> {
         self.stop_all()?;
         for node in self.nodes() {
-            for outcome in [std::fs::remove_dir_all(&node.data_dir), std::fs::remove_file(&node.log)] {
+            for outcome in
+                [std::fs::remove_dir_all(&node.data_dir), std::fs::remove_file(&node.log)]
+            {
                 if let Err(error) = outcome
                     && error.kind() != std::io::ErrorKind::NotFound
                 {

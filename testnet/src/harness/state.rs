@@ -68,8 +68,9 @@ impl State {
     /// There is none, or its file cannot be read.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("there is no network in {} (start one with up)", dir.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("there is no network in {} (start one with up)", dir.display())
+        })?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
@@ -103,6 +104,9 @@ impl State {
 
     /// Returns a node by its name, to be changed.
     pub(super) fn node_mut(&mut self, name: &str) -> Option<&mut NodeState> {
-        self.clusters.iter_mut().flat_map(|cluster| &mut cluster.nodes).find(|node| node.name == name)
+        self.clusters
+            .iter_mut()
+            .flat_map(|cluster| &mut cluster.nodes)
+            .find(|node| node.name == name)
     }
 }

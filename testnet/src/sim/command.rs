@@ -53,12 +53,8 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
 }
 
 fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
-    let options = Options {
-        peers: args.peers,
-        plant: args.plant,
-        verbose: args.trace,
-        ..Options::default()
-    };
+    let options =
+        Options { peers: args.peers, plant: args.plant, verbose: args.trace, ..Options::default() };
     let mut failed = Vec::new();
     let mut total = Stats::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
@@ -73,7 +69,12 @@ fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
             }
         }
     }
-    writeln!(out, "uploads: {} acknowledged, refused {}", total.acknowledged, list(&total.refused))?;
+    writeln!(
+        out,
+        "uploads: {} acknowledged, refused {}",
+        total.acknowledged,
+        list(&total.refused)
+    )?;
     writeln!(out, "downloads: {} delivered, failed {}", total.delivered, list(&total.failed))?;
     writeln!(out, "faults: {:?}", total.faults)?;
     writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;

@@ -51,9 +51,10 @@ pub(super) async fn store<E: Env>(
     for (name, value) in &query {
         match (name.as_str(), value.as_str()) {
             ("owner", text) => {
-                owner = Some(text.parse().map_err(|error: protocol::id::IdError| {
-                    Failure::invalid(error.to_string())
-                })?);
+                owner =
+                    Some(text.parse().map_err(|error: protocol::id::IdError| {
+                        Failure::invalid(error.to_string())
+                    })?);
             }
             ("replicas", count) => options.replicas = Some(replicas(count)?),
             ("root", "true") => root = true,

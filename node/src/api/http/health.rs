@@ -18,7 +18,9 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: requests will be served; the API starts only when the store has recovered.
-pub(super) async fn readyz<E: Env>(State(api): State<Arc<Api<E>>>) -> Result<&'static str, Failure> {
+pub(super) async fn readyz<E: Env>(
+    State(api): State<Arc<Api<E>>>,
+) -> Result<&'static str, Failure> {
     if api.stopping.load(Ordering::Relaxed) {
         return Err(Failure(Fault::new(Kind::Unavailable, "this peer is shutting down")));
     }

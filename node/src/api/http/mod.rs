@@ -38,10 +38,7 @@ pub struct Api<E: Env> {
 pub fn router<E: Env>(api: Arc<Api<E>>) -> Router {
     Router::new()
         .route("/api/v1/content", post(content::store::<E>))
-        .route(
-            "/api/v1/content/{cid}",
-            get(content::read::<E>).delete(content::delete::<E>),
-        )
+        .route("/api/v1/content/{cid}", get(content::read::<E>).delete(content::delete::<E>))
         .route("/api/v1/blocks/{cid}", get(blocks::read::<E>).put(blocks::store::<E>))
         .route("/api/v1/cluster", get(cluster::show::<E>))
         .route("/healthz", get(health::healthz))

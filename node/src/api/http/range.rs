@@ -72,7 +72,9 @@ mod tests {
             assert_eq!(part(unsatisfiable, 10), None, "{unsatisfiable}");
         }
         assert_eq!(part("bytes=0-", 0), None);
-        for ignored in ["", "bytes=", "bytes=-", "bytes=5-2", "lines=1-2", "bytes=1-2,4-5", "bytes=+1-2"] {
+        for ignored in
+            ["", "bytes=", "bytes=-", "bytes=5-2", "lines=1-2", "bytes=1-2,4-5", "bytes=+1-2"]
+        {
             assert_eq!(part(ignored, 10), Some(Part { first: 0, end: 10 }), "{ignored}");
         }
     }

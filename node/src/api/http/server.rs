@@ -1,5 +1,8 @@
 //! The HTTP server: connections, their limits, and a shutdown that lets requests end.
-#![expect(clippy::disallowed_methods, reason = "the API stands above the seam and is not simulated")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the API stands above the seam and is not simulated"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

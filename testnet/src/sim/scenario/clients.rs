@@ -15,9 +15,9 @@ use protocol::{Fault, Kind, Prng};
 use tokio::sync::oneshot;
 
 use super::cluster::{Cluster, Host};
+use crate::sim::SimEnv;
 use crate::sim::oracle::{Object, Oracle};
 use crate::sim::properties::{Property, genuine};
-use crate::sim::SimEnv;
 
 /// How long a client waits for a request.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -41,7 +41,9 @@ pub(super) async fn work(cluster: Arc<Cluster>, mut prng: Prng, until: u64) {
                 Some(object) if prng.clone().chance(1, 2) => {
                     download(&cluster, &node, object, prng).await;
                 }
-                Some(_) | None => upload(&cluster, &host, node, content(&mut prng.clone()), prng).await,
+                Some(_) | None => {
+                    upload(&cluster, &host, node, content(&mut prng.clone()), prng).await
+                }
             }
         }
         clock.sleep(Duration::from_millis(prng.below(400))).await;
@@ -113,7 +115,8 @@ async fn upload(
         let kind = outcome.as_ref().err().map(|fault| fault.kind);
         if let Ok(uploaded) = outcome {
             if cut.is_some() {
-                let detail = format!("upload {} was acknowledged without its end", uploaded.root.cid);
+                let detail =
+                    format!("upload {} was acknowledged without its end", uploaded.root.cid);
                 task_cluster.oracle.violated(Property::Genuine, detail);
             }
             let count = task_cluster.oracle.acknowledged(Object {

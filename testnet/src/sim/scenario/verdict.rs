@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 
 use super::clients::fetch;
 use super::cluster::{Cluster, Host};
+use crate::sim::SimEnv;
 use crate::sim::oracle::Object;
 use crate::sim::properties::heals::{self, HEAL_WITHIN};
 use crate::sim::properties::readable::{self, Finding};
 use crate::sim::properties::{Violation, synced};
-use crate::sim::SimEnv;
 
 /// How long one try may take.
 const TRY_WITHIN: Duration = Duration::from_secs(30);
@@ -89,9 +89,8 @@ async fn serves(
     let mut late = Vec::new();
     for object in sample {
         let what = format!("download of {} through n{}", object.cid, host.number);
-        let outcome = until(cluster, deadline, async || {
-            download(cluster, &host, &object, prng.fork()).await
-        });
+        let outcome =
+            until(cluster, deadline, async || download(cluster, &host, &object, prng.fork()).await);
         late.extend(verdict(cluster, what, outcome.await));
     }
     let bytes = Bytes::from(format!("after the storm, through {}", host.number));
