@@ -26,7 +26,8 @@ impl Placement {
     /// Returns the placement with one more peer, or with another zone or capacity of a known one.
     ///
     /// Its [`Self::topology`] carries the weights: commit that value, and everybody computes the same.
-    /// Moves: the newcomer's fair share and at most an eleventh more. Cost: O(partitions), 10 ms.
+    /// Moves: the newcomer's fair share and at most an eleventh more. Cost: O(partitions), 10 ms,
+    /// and up to 200 ms when some have to shed.
     #[must_use]
     pub fn with_peer(&self, epoch: Epoch, peer: TopologyPeer) -> Self {
         if self.topology.peer(peer.id).is_some() {
@@ -59,7 +60,8 @@ impl Placement {
     /// Returns the placement without a peer; the same one at the new epoch when there is no such peer.
     ///
     /// Its [`Self::topology`] carries the weights: commit that value, and everybody computes the same.
-    /// Moves: what the peer held and at most an eleventh more. Cost: O(partitions), 10 ms.
+    /// Moves: what the peer held and at most an eleventh more. Cost: O(partitions), 10 ms,
+    /// and up to 200 ms when some have to shed.
     #[must_use]
     pub fn without_peer(&self, epoch: Epoch, id: PeerId) -> Self {
         let tuned = self.tuned_topology();

@@ -23,8 +23,8 @@ impl Placement {
     /// Returns the placement of a topology.
     ///
     /// A topology with weights is placed by them; for one without, weights are tuned first, which is
-    /// deterministic and depends on ids, zones, capacities and the replica count alone. Cost: 60 ms for
-    /// 20 peers, 2 s for 1,000, up to 20 s for 10,000. See `protocol/decisions/0003-placement.md`.
+    /// deterministic and depends on ids, zones, capacities and the replica count alone. CPU: 60 ms for
+    /// 20 peers, 2 s for 1,000, some 20 s for 10,000. See `protocol/decisions/0003-placement.md`.
     #[must_use]
     pub fn new(topology: &Topology) -> Self {
         let mut contest = Contest::new(topology);
