@@ -36,6 +36,19 @@ need_packages() {
     fi
 }
 
+# The checker of the dependency policy is a program of its own, built once and kept beside what cargo builds.
+need_deny() {
+    command -v cargo-deny >/dev/null && return
+    local tools
+    tools=$(target_dir)/tools
+    export PATH=$tools/bin:$PATH
+    command -v cargo-deny >/dev/null && return
+    say "Missing: cargo-deny"
+    echo "installing with: cargo install cargo-deny --locked --root $tools"
+    CARGO_TARGET_DIR=$tools/target cargo install cargo-deny --version 0.20.2 --locked --quiet --root "$tools"
+    rm -rf "$tools/target"
+}
+
 # One profile and one feature set for everything, so that RocksDB is compiled once.
 build() {
     say "Building (the first time takes 15 to 20 minutes on two cores, most of it RocksDB)"

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Notice;
-use protocol::{ClusterId, Fault, Kind, PeerId};
+use protocol::{ClusterId, Fault, PeerId};
 use tokio::sync::mpsc;
 
 use super::placements::Placements;
@@ -46,7 +46,7 @@ impl Peers {
     /// `events` and `notices` are the only way in for the network. Ends with the machine.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when the settings are none that others would accept.
+    /// [`protocol::Kind::Invalid`] when the settings are none that others would accept.
     pub async fn start<E: Env>(
         env: E,
         settings: PeersSettings,
