@@ -33,6 +33,12 @@ pub enum StoreError {
         /// Which.
         cid: Cid,
     },
+    /// A repair of a block that nobody refers to here, or never did.
+    #[error("nobody refers to block {cid} here")]
+    Unreferenced {
+        /// Which.
+        cid: Cid,
+    },
     /// The disk failed. After [`DiskError::Failed`] the peer must stop.
     #[error("store cannot use its disk")]
     Disk(#[from] DiskError),
@@ -48,6 +54,7 @@ impl StoreError {
         match self {
             Self::Full { .. } | Self::Disk(DiskError::Full) => Kind::Full,
             Self::TooLarge { .. } => Kind::Invalid,
+            Self::Unreferenced { .. } => Kind::NotFound,
             Self::Corrupt { .. } | Self::Disk(DiskError::Corrupt { .. }) => Kind::Corrupt,
             Self::Stopped | Self::Disk(DiskError::Closed) => Kind::Unavailable,
             Self::Disk(DiskError::Missing { .. } | DiskError::Failed { .. }) => Kind::Internal,
@@ -59,9 +66,11 @@ impl StoreError {
     pub fn fault(&self) -> Fault {
         let detail = match self {
             Self::Disk(cause) => format!("{self}: {cause}"),
-            Self::Full { .. } | Self::TooLarge { .. } | Self::Corrupt { .. } | Self::Stopped => {
-                self.to_string()
-            }
+            Self::Full { .. }
+            | Self::TooLarge { .. }
+            | Self::Corrupt { .. }
+            | Self::Unreferenced { .. }
+            | Self::Stopped => self.to_string(),
         };
         Fault::new(self.kind(), detail)
     }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use protocol::Cid;
 use protocol::record::{RecordHeader, checksum};
 use protocol::wire::BlockOutcome;
+use protocol::{Cid, OwnerId};
 
 use super::command::{Claim, Put};
 use super::draft::{Changes, Draft};
@@ -31,6 +31,8 @@ enum Verdict {
     Held(Vec<bool>),
     /// There was no room for this one.
     Full,
+    /// A repair of a block that nobody here refers to.
+    Unreferenced(Cid),
 }
 
 /// What a group will write.
@@ -60,6 +62,9 @@ impl Member {
         match (self, verdict) {
             (Self::Put(put), Verdict::Put(outcome)) => put.answer(Ok(outcome)),
             (Self::Claim(claim), Verdict::Held(held)) => claim.answer(Ok(held)),
+            (member, Verdict::Unreferenced(cid)) => {
+                member.refuse(StoreError::Unreferenced { cid });
+            }
             (member, Verdict::Put(_) | Verdict::Held(_) | Verdict::Full) => member.refuse(full()),
         }
     }
@@ -215,19 +220,28 @@ impl<E: Env> Writer<E> {
         draft: &mut Draft<'_>,
         plan: &mut Plan,
     ) -> Verdict {
-        if places.get(&put.cid).is_some_and(|place| place.is_held()) {
-            draft.refer(&put.cid, &put.owner, put.root);
-            plan.synced = true;
-            return Verdict::Put(BlockOutcome::AlreadyHeld);
+        let is_repair = put.owner == OwnerId::REPAIR;
+        match places.get(&put.cid) {
+            Some(place) if place.is_held() => {
+                if !is_repair {
+                    draft.refer(&put.cid, &put.owner, put.root);
+                    plan.synced = true;
+                }
+                return Verdict::Put(BlockOutcome::AlreadyHeld);
+            }
+            None if is_repair => return Verdict::Unreferenced(put.cid),
+            Some(_) | None => {}
         }
         let taken = footprint(put.bytes.len() as u64);
         if !self.fits(plan.stored_bytes + taken) {
             return Verdict::Full;
         }
         // The handle has refused longer blocks.
-        let Ok(header) = RecordHeader::of(put.cid, put.owner, put.root, &put.bytes) else {
+        let Ok(mut header) = RecordHeader::of(put.cid, put.owner, put.root, &put.bytes) else {
             return Verdict::Full;
         };
+        // Like a copy moved forward, a repaired one brings no reference of its own.
+        header.moved = is_repair;
         let bytes = header.payload_bytes;
         let place = match &self.active {
             Some(active) if !self.is_small(bytes.into()) => {
@@ -245,7 +259,9 @@ impl<E: Env> Writer<E> {
             }
         };
         draft.settle(&put.cid, place);
-        draft.refer(&put.cid, &put.owner, put.root);
+        if !is_repair {
+            draft.refer(&put.cid, &put.owner, put.root);
+        }
         places.insert(put.cid, place);
         plan.stored_blocks += 1;
         plan.stored_bytes += taken;
@@ -345,6 +361,7 @@ impl<E: Env> Writer<E> {
             StoreError::Disk(DiskError::Full) => DiskError::Full.into(),
             StoreError::Disk(DiskError::Closed) => DiskError::Closed.into(),
             StoreError::TooLarge { bytes } => StoreError::TooLarge { bytes: *bytes },
+            StoreError::Unreferenced { cid } => StoreError::Unreferenced { cid: *cid },
             StoreError::Stopped => StoreError::Stopped,
         }
     }

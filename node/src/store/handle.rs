@@ -128,7 +128,8 @@ const FILES_OPEN_MAX: std::num::NonZeroUsize =
 
 impl<E: Env> Store<E> {
     /// Stores a block whose bytes the caller found to hash to `cid`, and has `owner` refer to it. Returns when
-    /// both are durable. Waits while the writer's queue is full.
+    /// both are durable. Waits while the writer's queue is full. With [`OwnerId::REPAIR`] it replaces a copy
+    /// that was found corrupt, and adds no reference.
     ///
     /// Cancel-safe: a cancelled put may still happen.
     ///

@@ -156,6 +156,25 @@ async fn a_flipped_byte_is_never_served_and_the_block_can_be_put_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repair_replaces_a_corrupt_copy_and_adds_no_reference() {
+    let bench = Bench::new();
+    let store = bench.start().await;
+    let (damaged, unknown) = (block(1, 4000), block(2, 4000));
+    put(&store, &damaged, A).await.unwrap();
+    let refused = put(&store, &unknown, OwnerId::REPAIR).await;
+    assert!(matches!(refused, Err(StoreError::Unreferenced { .. })), "{refused:?}");
+    bench.disk.rot(FIRST, |bytes| bytes[100] ^= 1);
+    assert!(store.get(damaged.0).await.is_err());
+    put(&store, &damaged, OwnerId::REPAIR).await.unwrap();
+    all_are_whole(&store, std::slice::from_ref(&damaged)).await;
+    let store = bench.restart().await;
+    all_are_whole(&store, std::slice::from_ref(&damaged)).await;
+    // When the only one who ever referred to it gives it up, it is freed.
+    assert_eq!(store.release(A).await.unwrap().0, 1);
+    assert_eq!(store.get(damaged.0).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_put_anew_outlives_a_crash_that_forgets_the_damage() {
     let bench = Bench::new();
     let store = bench.start().await;
