@@ -3,13 +3,8 @@
 use protocol::limits::{INBOX_FRAMES_MAX, OUTBOX_FRAMES_MAX};
 use protocol::wire::Class;
 
-use futures::{AsyncReadExt as _, StreamExt as _};
-use libp2p::Multiaddr;
-use libp2p::swarm::SwarmEvent;
-
-use super::identity::{SecretKey, generate, peer_from_libp2p, peer_id_of};
-use super::sessions::SessionEvent;
-use super::test_peer::{Plan, QUIC, TestPeer, bare_member, frame, session_event, soon};
+use super::identity::{SecretKey, generate, peer_id_of};
+use super::test_peer::{Plan, QUIC, TestPeer, frame, soon};
 use super::transport::Stack;
 use super::{NetSettings, RealNet, StartError};
 use crate::env::{Net, NetError, NetEvent};
@@ -237,54 +232,4 @@ async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
         assert!(matches!(err, StartError::Listen { .. }), "{address}: {err}");
     }
     drop(a);
-}
-
-#[tokio::test]
-async fn a_second_connection_takes_over_when_the_first_one_ends() {
-    // Given a member with two connections to a peer, of which the older one bears the session.
-    let mut peer = TestPeer::start(Plan::default()).await;
-    let mut member = bare_member();
-    let name = peer_from_libp2p(member.local_peer_id()).unwrap();
-    let mut connections = Vec::new();
-    for _ in 0..2 {
-        member.dial(peer.address.parse::<Multiaddr>().unwrap()).unwrap();
-        let established = async {
-            loop {
-                if let SwarmEvent::ConnectionEstablished { connection_id, .. } =
-                    member.select_next_some().await
-                {
-                    return connection_id;
-                }
-            }
-        };
-        connections.push(soon("connection", established).await);
-    }
-    let mut accepted = 0;
-    while accepted < Class::ALL.len() {
-        let event = session_event(&mut member).await;
-        accepted += usize::from(matches!(event, SessionEvent::Accepted { .. }));
-    }
-    peer.expect(NetEvent::Connected(name)).await;
-    // When that connection ends, and the peer sends a frame.
-    assert!(member.close_connection(connections[0]));
-    let to_member = async {
-        let mut stream = loop {
-            if let SessionEvent::Accepted { class: Class::Background, stream, .. } =
-                session_event(&mut member).await
-            {
-                break stream;
-            }
-        };
-        let mut header = [0; 8];
-        tokio::select! {
-            read = stream.read_exact(&mut header) => read.unwrap(),
-            () = async { loop { session_event(&mut member).await; } } => {}
-        }
-        header
-    };
-    let from_peer = peer.send(name, Class::Background, frame("still there?", 0));
-    let (header, ()) = soon("frame", futures::future::join(to_member, from_peer)).await;
-    // Then it arrives over the other connection, and nobody noticed.
-    assert_eq!(header, [1, 0, 0, 12, 0, 0, 0, 0]);
-    assert!(!peer.other_events().contains(&NetEvent::Disconnected(name)));
 }
