@@ -75,6 +75,7 @@ fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
         total.acknowledged,
         list(&total.refused)
     )?;
+    writeln!(out, "deletions: {}", total.deleted)?;
     writeln!(out, "downloads: {} delivered, failed {}", total.delivered, list(&total.failed))?;
     writeln!(out, "faults: {:?}", total.faults)?;
     writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;

@@ -28,6 +28,8 @@ pub struct Object {
 pub struct Stats {
     /// Uploads acknowledged.
     pub acknowledged: u64,
+    /// Deletions that ended.
+    pub deleted: u64,
     /// Uploads refused or lost, by kind; `None` when the peer went away.
     pub refused: BTreeMap<Option<Kind>, u64>,
     /// Downloads that delivered everything.
@@ -48,6 +50,7 @@ impl Stats {
         }
         self.acknowledged += other.acknowledged;
         self.delivered += other.delivered;
+        self.deleted += other.deleted;
         add_all(&mut self.refused, &other.refused);
         add_all(&mut self.failed, &other.failed);
         add_all(&mut self.faults, &other.faults);
@@ -66,6 +69,10 @@ struct Shared {
     objects: Vec<Object>,
     violations: Vec<Violation>,
     stats: Stats,
+    /// Deletions under way, and those whose end nobody knows.
+    deleting: BTreeMap<Cid, u64>,
+    /// When the last deletion of each object ended, in virtual nanoseconds.
+    deleted: BTreeMap<Cid, u64>,
 }
 
 impl Oracle {
@@ -75,12 +82,17 @@ impl Oracle {
         Self { world: world.clone(), shared: Arc::default() }
     }
 
-    /// Notes an acknowledgement, and returns how many there were.
-    pub fn acknowledged(&self, object: Object) -> u64 {
+    /// Notes the acknowledgement of an upload that began at `began`, in virtual nanoseconds, and returns how
+    /// many there were. Nothing is promised of it if the same object was being deleted meanwhile.
+    pub fn acknowledged(&self, object: Object, began: u64) -> u64 {
         let Object { cid, gateway, .. } = object;
         self.world.record(format_args!("acknowledged {cid} by {gateway}"), &[]);
         let mut shared = lock(&self.shared);
-        shared.objects.push(object);
+        let overlaps = shared.deleting.contains_key(&cid)
+            || shared.deleted.get(&cid).is_some_and(|ended| *ended >= began);
+        if !overlaps {
+            shared.objects.push(object);
+        }
         shared.stats.acknowledged += 1;
         shared.stats.acknowledged
     }
@@ -88,6 +100,28 @@ impl Oracle {
     /// Notes an upload that came to nothing.
     pub fn refused(&self, kind: Option<Kind>) {
         *lock(&self.shared).stats.refused.entry(kind).or_default() += 1;
+    }
+
+    /// Notes that a deletion begins: from now on nothing is promised of the object.
+    pub fn deleting(&self, cid: Cid) {
+        self.world.record(format_args!("deleting {cid}"), &[]);
+        let mut shared = lock(&self.shared);
+        shared.objects.retain(|object| object.cid != cid);
+        *shared.deleting.entry(cid).or_default() += 1;
+    }
+
+    /// Notes that a deletion ended for sure: what is uploaded from now on is promised again.
+    pub fn deleted(&self, cid: Cid) {
+        let now = self.world.clock().nanos();
+        let mut shared = lock(&self.shared);
+        shared.deleted.insert(cid, now);
+        shared.stats.deleted += 1;
+        if let Some(count) = shared.deleting.get_mut(&cid) {
+            *count -= 1;
+            if *count == 0 {
+                shared.deleting.remove(&cid);
+            }
+        }
     }
 
     /// Notes a download that delivered everything.

@@ -185,6 +185,11 @@ impl Device {
         None
     }
 
+    /// Makes one small block in the maps unreadable; says whether there was one.
+    pub fn rot_small(&self) -> bool {
+        lock(&self.state).maps.rot(&self.chance)
+    }
+
     /// Returns how long an operation of this kind takes now.
     pub(super) fn latency(&self, of: impl FnOnce(&DiskHabits) -> (Duration, Duration)) -> Duration {
         let habits = lock(&self.state).habits;

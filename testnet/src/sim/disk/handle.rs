@@ -121,13 +121,13 @@ impl Disk for SimDisk {
 
     async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
         self.read_time().await?;
-        Ok(lock(&self.device.state).maps.get(map, &key))
+        lock(&self.device.state).maps.get(map, &key)
     }
 
     async fn get_many(&self, map: Map, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, DiskError> {
         self.read_time().await?;
         let state = lock(&self.device.state);
-        Ok(keys.iter().map(|key| state.maps.get(map, key)).collect())
+        keys.iter().map(|key| state.maps.get(map, key)).collect()
     }
 
     async fn scan(

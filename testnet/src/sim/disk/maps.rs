@@ -3,10 +3,10 @@
 //! Batches become visible when their write is done. Of those that no sync covered, a power cut keeps a
 //! prefix: order is kept, as a log does. Never: waits; the device decides how long a write takes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use node::env::{Batch, Change, Map};
+use node::env::{Batch, Change, DiskError, Map};
 
 use crate::sim::chance::Chance;
 
@@ -18,6 +18,8 @@ type Undo = Vec<(Map, Bytes, Option<Bytes>)>;
 pub(super) struct Maps {
     maps: BTreeMap<Map, BTreeMap<Bytes, Bytes>>,
     bytes: u64,
+    /// Keys whose values cannot be read, as a database finds by its checksums.
+    rotten: BTreeSet<(Map, Bytes)>,
     /// Visible and not yet synced, oldest first.
     unsynced: VecDeque<Undo>,
     /// Handed to the log and not yet visible, oldest first: a power cut may keep them all the same.
@@ -31,8 +33,23 @@ impl Maps {
     }
 
     /// Returns the value of a key.
-    pub(super) fn get(&self, map: Map, key: &Bytes) -> Option<Bytes> {
-        self.maps.get(&map)?.get(key).cloned()
+    ///
+    /// # Errors
+    /// [`DiskError::Corrupt`] when it is rotten.
+    pub(super) fn get(&self, map: Map, key: &Bytes) -> Result<Option<Bytes>, DiskError> {
+        if self.rotten.contains(&(map, key.clone())) {
+            let detail = format!("a value of map {} is rotten", map.name());
+            return Err(DiskError::Corrupt { detail });
+        }
+        Ok(self.maps.get(&map).and_then(|entries| entries.get(key)).cloned())
+    }
+
+    /// Makes the value of one small block unreadable, and says whether there was one.
+    pub(super) fn rot(&mut self, chance: &Chance) -> bool {
+        let entries = self.maps.entry(Map::Small).or_default();
+        let at = usize::try_from(chance.below(entries.len() as u64)).unwrap_or(0);
+        let key = entries.keys().nth(at).cloned();
+        key.is_some_and(|key| self.rotten.insert((Map::Small, key)))
     }
 
     /// Returns at most `limit` entries with `from <= key < until`.
@@ -115,6 +132,7 @@ impl Maps {
 
     /// Sets or removes a key and returns its old value.
     fn set(&mut self, map: Map, key: Bytes, value: Option<Bytes>) -> Option<Bytes> {
+        self.rotten.remove(&(map, key.clone()));
         let entries = self.maps.entry(map).or_default();
         let key_bytes = key.len() as u64;
         self.bytes += value.as_ref().map_or(0, |value| key_bytes + value.len() as u64);
@@ -192,9 +210,23 @@ mod tests {
             write(&mut maps, put(1, "old"), true);
             write(&mut maps, put(1, "newer"), false);
             maps.cut(&Chance::new(Prng::new(seed)));
-            let value = maps.get(Map::Blocks, &Bytes::from_static(&[1])).unwrap();
+            let value = maps.get(Map::Blocks, &Bytes::from_static(&[1])).unwrap().unwrap();
             assert!(value == "old" || value == "newer");
             assert_eq!(maps.bytes(), 1 + value.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_rotten_value_cannot_be_read_until_it_is_written_anew() {
+        let mut maps = Maps::default();
+        let chance = Chance::new(Prng::new(1));
+        assert!(!maps.rot(&chance));
+        let mut batch = Batch::default();
+        batch.put(Map::Small, vec![1], "value");
+        write(&mut maps, batch.clone(), true);
+        assert!(maps.rot(&chance));
+        assert!(maps.get(Map::Small, &Bytes::from_static(&[1])).is_err());
+        write(&mut maps, batch, true);
+        assert_eq!(maps.get(Map::Small, &Bytes::from_static(&[1])).unwrap().unwrap(), "value");
     }
 }

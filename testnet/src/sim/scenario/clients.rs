@@ -11,7 +11,7 @@ use futures::{Stream, stream};
 use node::env::Env as _;
 use node::{Node, UploadOptions};
 use protocol::dag::ByteRange;
-use protocol::{Fault, Kind, Prng};
+use protocol::{Cid, Fault, Kind, Prng};
 use tokio::sync::oneshot;
 
 use super::cluster::{Cluster, Host};
@@ -40,6 +40,9 @@ pub(super) async fn work(cluster: Arc<Cluster>, mut prng: Prng, until: u64) {
             match object {
                 Some(object) if prng.clone().chance(1, 2) => {
                     download(&cluster, &node, object, prng).await;
+                }
+                Some(object) if prng.clone().chance(7, 12) => {
+                    delete(&cluster, &node, object.cid).await;
                 }
                 Some(_) | None => {
                     upload(&cluster, &host, node, content(&mut prng.clone()), prng).await
@@ -119,11 +122,8 @@ async fn upload(
                     format!("upload {} was acknowledged without its end", uploaded.root.cid);
                 task_cluster.oracle.violated(Property::Genuine, detail);
             }
-            let count = task_cluster.oracle.acknowledged(Object {
-                cid: uploaded.root.cid,
-                bytes,
-                gateway: host.number,
-            });
+            let object = Object { cid: uploaded.root.cid, bytes, gateway: host.number };
+            let count = task_cluster.oracle.acknowledged(object, began);
             let elapsed = Duration::from_nanos(task_cluster.world.clock().nanos() - began);
             task_cluster.ambush(&host, count, elapsed);
         }
@@ -157,6 +157,21 @@ async fn download(cluster: &Arc<Cluster>, node: &Node<SimEnv>, object: Object, m
         Some(kind) => cluster.oracle.failed(kind),
         None => cluster.oracle.failed(None),
     }
+}
+
+/// Deletes an object. Blocks that others share must stay.
+async fn delete(cluster: &Arc<Cluster>, node: &Node<SimEnv>, cid: Cid) {
+    let oracle = cluster.oracle.clone();
+    oracle.deleting(cid);
+    let (done, outcome) = oneshot::channel();
+    let node = node.clone();
+    node.env().clone().spawn("client.delete", async move {
+        // Refused or not, it has ended; what it could not reach it leaves behind.
+        let _freed = node.delete(cid).await;
+        oracle.deleted(cid);
+        let _heard = done.send(());
+    });
+    let _ended = wait(cluster, outcome).await;
 }
 
 /// Waits for what a request ended with; `None` when the process or the patience ended first.

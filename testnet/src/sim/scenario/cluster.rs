@@ -227,6 +227,10 @@ impl Cluster {
                 self.oracle.fault("bit rotten");
                 self.losses.fetch_add(1, Ordering::Relaxed);
             }
+            if host.machine.device().rot_small() {
+                self.oracle.fault("small block rotten");
+                self.losses.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
