@@ -217,6 +217,12 @@ pub struct SimEnv {
 }
 
 impl SimEnv {
+    /// Returns the run it is part of.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        self.life.world()
+    }
+
     /// Says whether the process still runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -48,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) losses: AtomicU64,
     placements: Placements,
     ambushed: AtomicBool,
+    /// Whether the storm is over: uploads that end only now are not ambushed any more.
+    pub(super) calm: AtomicBool,
 }
 
 impl Host {
@@ -80,7 +82,10 @@ impl Host {
                     env.spawn("bootstrap", bootstrap(node.clone(), host.bootstrap.clone()));
                     node.failed().await;
                 }
-                Err(_start_failed) => {}
+                Err(fault) => {
+                    let number = host.number;
+                    env.world().record(format_args!("start of {number} failed: {fault}"), &[]);
+                }
             }
             // What the kernel forgot at a failed sync is not to be trusted by the next process: the operator
             // starts the machine again, not only the process.
@@ -134,6 +139,7 @@ impl Cluster {
             losses: AtomicU64::new(0),
             placements,
             ambushed: AtomicBool::new(false),
+            calm: AtomicBool::new(false),
             plan,
         };
         for zone in cluster.plan.zones.clone() {
@@ -208,6 +214,9 @@ impl Cluster {
     /// Does what the plan has for the moment of an acknowledgement: of number `count`, given by `gateway`
     /// after `elapsed`.
     pub(super) fn ambush(&self, gateway: &Host, count: u64, elapsed: Duration) {
+        if self.calm.load(Ordering::Relaxed) {
+            return;
+        }
         if self.plan.blackouts.contains(&count) {
             self.blackout();
         }

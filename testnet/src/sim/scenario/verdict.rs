@@ -39,6 +39,7 @@ async fn keep_running(cluster: Arc<Cluster>) {
 
 /// Mends everything, tries everything, and tells the oracle what is not as it should be.
 pub(super) async fn judge(cluster: &Arc<Cluster>, mut prng: Prng) {
+    cluster.calm.store(true, Ordering::Relaxed);
     cluster.world.network().calm(&cluster.world);
     cluster.hosts().iter().for_each(|host| host.mend_disk());
     if cluster.plan.ends_in_blackout {
