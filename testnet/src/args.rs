@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use shoal_testnet::chaos;
 use shoal_testnet::harness::{Testnet, UpOptions};
 use shoal_testnet::sim::{self, SimArgs};
 use tokio::runtime::Runtime;
@@ -39,6 +40,18 @@ enum Command {
     Down(Folder),
     /// Simulate: the code of the daemon over a virtual clock, network and disk.
     Sim(SimArgs),
+    /// Faults and bad input on real processes; exits with 1 when anything failed.
+    Chaos(Chaos),
+}
+
+#[derive(Debug, ClapArgs)]
+struct Chaos {
+    /// Run this scenario only; repeat it to name others.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// List the scenarios and run none.
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -135,6 +148,12 @@ impl Args {
                 }
             }
             Command::Down(folder) => Testnet::load(&folder.dir)?.down()?,
+            Command::Chaos(asked) if asked.list => chaos::list(),
+            Command::Chaos(asked) => {
+                if !runtime.block_on(chaos::run(&asked.only))? {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

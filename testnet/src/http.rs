@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use bytes::Bytes;
 use futures::StreamExt;
 use protocol::api::{Problem, Stored};
 
@@ -16,6 +17,14 @@ pub enum HttpError {
     /// The peer answered with a problem document.
     #[error("{} ({}): {}", .0.status, .0.kind, .0.detail)]
     Problem(Problem),
+    /// Bytes came that are not those that were stored.
+    #[error("wrong bytes between {from} and {to}")]
+    Wrong {
+        /// Where in the content the piece begins that is wrong.
+        from: u64,
+        /// Where it ends.
+        to: u64,
+    },
     /// There was no whole answer.
     #[error("no answer: {0:#}")]
     Broken(anyhow::Error),
@@ -55,6 +64,15 @@ impl Http {
         serde_json::from_str(&text).map_err(|error| HttpError::Broken(error.into()))
     }
 
+    /// Stores one block through the peer at `url`.
+    ///
+    /// # Errors
+    /// [`HttpError`]
+    pub async fn put_block(&self, url: &str, cid: &str, bytes: Bytes) -> Result<(), HttpError> {
+        let request = self.client.put(format!("{url}/api/v1/blocks/{cid}")).body(bytes);
+        self.text(request).await.map(|_| ())
+    }
+
     /// Frees content through the peer at `url`.
     ///
     /// # Errors
@@ -90,7 +108,7 @@ impl Http {
     /// Downloads content through the peer at `url` and compares every byte.
     ///
     /// # Errors
-    /// [`HttpError`]; a wrong byte is [`HttpError::Broken`] and says where.
+    /// [`HttpError`]; a wrong byte is [`HttpError::Wrong`] and says where.
     pub async fn check(&self, url: &str, cid: &str, content: Content) -> Result<(), HttpError> {
         self.check_range(url, cid, content, None).await
     }
@@ -122,7 +140,7 @@ impl Http {
                 Err(_) => HttpError::Broken(anyhow::anyhow!("no problem document: {text:.200}")),
             });
         }
-        compare(answer, content, first, end).await.map_err(HttpError::Broken)
+        compare(answer, content, first, end).await
     }
 
     /// Returns a counter or gauge of the peer at `url`, by its name in `/metrics`.
@@ -142,19 +160,21 @@ async fn compare(
     content: Content,
     first: u64,
     end: u64,
-) -> anyhow::Result<()> {
+) -> Result<(), HttpError> {
     let mut position = first;
     let mut pieces = answer.bytes_stream();
     while let Some(piece) = pieces.next().await {
-        let piece = piece?;
+        let piece = piece.map_err(|error| HttpError::Broken(error.into()))?;
         let next = position + piece.len() as u64;
         if next > end || piece != content.slice(position, next) {
-            bail!("wrong bytes between {position} and {next}");
+            return Err(HttpError::Wrong { from: position, to: next });
         }
         position = next;
     }
     if position != end {
-        bail!("the body ended at {position} instead of {end}");
+        return Err(HttpError::Broken(anyhow::anyhow!(
+            "the body ended at {position} instead of {end}"
+        )));
     }
     Ok(())
 }

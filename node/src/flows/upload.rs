@@ -376,7 +376,12 @@ impl<E: Env> Flow<E> {
 
     /// Takes back what was stored so far, and says why.
     async fn abandon(self, fault: Fault, acknowledge: oneshot::Sender<Result<Uploaded, Fault>>) {
-        info!(owner = %self.owner, err = %fault, "upload failed");
+        if fault.kind == Kind::Invalid {
+            // The client's doing: whoever sends nonsense must not fill the log.
+            debug!(owner = %self.owner, err = %fault, "upload failed");
+        } else {
+            info!(owner = %self.owner, err = %fault, "upload failed");
+        }
         self.context.metrics.uploads_failed.inc();
         // Puts under way must end before the release, or their blocks would outlive it.
         let mut puts = self.puts;

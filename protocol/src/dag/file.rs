@@ -54,7 +54,8 @@ impl FileBuilder {
         Self::default()
     }
 
-    /// Takes the next leaf of the file, and appends to `out` the nodes it completes.
+    /// Takes the next leaf of the file, and appends to `out` the nodes that have no room for it. None of
+    /// them is the root: that comes out of [`Self::finish`] alone, so that it can be stored as what it is.
     ///
     /// `cid`: the leaf's raw CID. `bytes_len`: its bytes. The leaf itself is not put into `out`.
     /// Cost: constant, but every 1,024 leaves one node of about 50 KiB is written and hashed.
@@ -66,11 +67,13 @@ impl FileBuilder {
                 self.levels.push(Vec::new());
             }
             let parts = &mut self.levels[level];
-            parts.push(part);
             if parts.len() < NODE_LINKS_MAX {
+                parts.push(part);
                 return;
             }
-            part = close(parts, out);
+            let full = close(parts, out);
+            parts.push(part);
+            part = full;
         }
     }
 
@@ -111,4 +114,27 @@ fn close(parts: &mut Vec<Root>, out: &mut Vec<Block>) -> Root {
     let root = Root { cid: block.cid, size, dag_bytes: below + block.bytes.len() as u64 };
     out.push(block);
     root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileBuilder;
+    use crate::cid::{Cid, Codec};
+    use crate::limits::NODE_LINKS_MAX;
+
+    #[test]
+    fn the_root_comes_last_and_out_of_the_end_alone() {
+        let leaf = Cid::of(Codec::Raw, b"leaf");
+        for leaves in
+            [2, NODE_LINKS_MAX - 1, NODE_LINKS_MAX, NODE_LINKS_MAX + 1, 2 * NODE_LINKS_MAX]
+        {
+            let (mut builder, mut before, mut last) = (FileBuilder::new(), Vec::new(), Vec::new());
+            for _ in 0..leaves {
+                builder.leaf(leaf, 4, &mut before);
+            }
+            let root = builder.finish(&mut last);
+            assert_eq!(last.last().map(|block| block.cid), Some(root.cid), "{leaves} leaves");
+            assert!(before.iter().all(|block| block.cid != root.cid), "{leaves} leaves");
+        }
+    }
 }

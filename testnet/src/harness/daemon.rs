@@ -25,13 +25,16 @@ const POLL: Duration = Duration::from_millis(20);
 /// Bytes of a log that are shown when its daemon died.
 const LOG_TAIL_BYTES: u64 = 4096;
 
-/// Returns the program `shoald`: beside this program, as cargo builds them.
-fn program() -> anyhow::Result<PathBuf> {
+/// Returns one of our programs: beside this program, as cargo builds them.
+///
+/// # Errors
+/// It is not there.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program")?;
-    let beside = own.ancestors().skip(1).take(2).map(|dir| dir.join("shoald"));
+    let beside = own.ancestors().skip(1).take(2).map(|dir| dir.join(name));
     beside.into_iter().find(|path| path.is_file()).with_context(|| {
         format!(
-            "there is no shoald beside {}; build it with: cargo build --release --workspace",
+            "there is no {name} beside {}; build it with: cargo build --release --workspace",
             own.display()
         )
     })
@@ -44,7 +47,7 @@ pub(super) fn start(node: &NodeState) -> anyhow::Result<u32> {
         .append(true)
         .open(&node.log)
         .with_context(|| format!("cannot write {}", node.log.display()))?;
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(program("shoald")?);
     command
         .args(&node.flags)
         .stdin(Stdio::null())
@@ -88,7 +91,7 @@ pub(super) fn signal(node: &NodeState, signal: Signal) -> anyhow::Result<()> {
 /// Kills a node's process and returns when it is gone.
 pub(super) fn kill(node: &NodeState) -> anyhow::Result<()> {
     signal(node, Signal::KILL)?;
-    wait_for_end(node, END_TIMEOUT)
+    wait_for_end(node)
 }
 
 /// Ends a node's process cleanly, by force if it takes too long. Nothing happens if it does not run.
@@ -99,17 +102,18 @@ pub(super) fn stop(node: &NodeState) -> anyhow::Result<()> {
     // A paused process takes no signal but these.
     signal(node, Signal::CONT)?;
     signal(node, Signal::TERM)?;
-    if wait_for_end(node, END_TIMEOUT).is_ok() {
+    if wait_for_end(node).is_ok() {
         return Ok(());
     }
     kill(node)
 }
 
-fn wait_for_end(node: &NodeState, patience: Duration) -> anyhow::Result<()> {
+/// Returns when a node's process is gone.
+pub(super) fn wait_for_end(node: &NodeState) -> anyhow::Result<()> {
     let begin = Instant::now();
     while is_running(node) {
-        if begin.elapsed() > patience {
-            bail!("node {} did not end within {} s", node.name, patience.as_secs());
+        if begin.elapsed() > END_TIMEOUT {
+            bail!("node {} did not end within {} s", node.name, END_TIMEOUT.as_secs());
         }
         std::thread::sleep(POLL);
     }

@@ -8,6 +8,6 @@ mod net;
 mod ports;
 mod state;
 
-pub use daemon::log_tail;
+pub use daemon::{log_tail, program};
 pub use net::{Testnet, UpOptions};
 pub use state::{ClusterState, NodeState, State};

@@ -71,6 +71,21 @@ impl Testnet {
     /// # Errors
     /// The folder holds a network, a port is taken, or a daemon dies: with the end of its log.
     pub async fn up(dir: &Path, options: &UpOptions) -> anyhow::Result<Self> {
+        let net = Self::start(dir, options).await?;
+        match net.wait_until_complete().await {
+            Ok(()) => Ok(net),
+            Err(fault) => {
+                net.clear();
+                Err(fault)
+            }
+        }
+    }
+
+    /// The same, but returns when every node is ready, whoever it knows by then.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub async fn start(dir: &Path, options: &UpOptions) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         if State::load(&dir).is_ok() {
@@ -80,12 +95,16 @@ impl Testnet {
         match net.start_all(options).await {
             Ok(()) => Ok(net),
             Err(fault) => {
-                // What failed is told; what is left over is cleared as far as possible.
-                drop(net.stop_all());
-                drop(State::remove(&net.dir));
+                net.clear();
                 Err(fault)
             }
         }
+    }
+
+    /// Ends what was started, as far as possible: what failed before is what is told.
+    fn clear(&self) {
+        drop(self.stop_all());
+        drop(State::remove(&self.dir));
     }
 
     /// Returns the network in a folder.
@@ -142,8 +161,7 @@ impl Testnet {
         for name in &names {
             self.learn(name).await?;
         }
-        self.state.save(&self.dir)?;
-        self.wait_until_complete().await
+        self.state.save(&self.dir)
     }
 
     /// Returns a node that is not started yet.
@@ -280,6 +298,44 @@ impl Testnet {
     /// There is no such node, or it does not run.
     pub fn kill(&self, name: &str) -> anyhow::Result<()> {
         daemon::kill(self.state.node(name)?)
+    }
+
+    /// Kills several nodes at once (SIGKILL) and returns when all are gone.
+    ///
+    /// # Errors
+    /// As [`Self::kill`].
+    pub fn kill_all(&self, names: &[&str]) -> anyhow::Result<()> {
+        for name in names {
+            daemon::signal(self.state.node(name)?, Signal::KILL)?;
+        }
+        names.iter().try_for_each(|name| daemon::wait_for_end(self.state.node(name)?))
+    }
+
+    /// Ends a node cleanly (SIGTERM) and returns when it is gone.
+    ///
+    /// # Errors
+    /// There is no such node, or it does not end.
+    pub fn stop(&self, name: &str) -> anyhow::Result<()> {
+        daemon::stop(self.state.node(name)?)
+    }
+
+    /// Takes away the addresses that a node is given at its next starts: it has to remember the others.
+    ///
+    /// # Errors
+    /// There is no such node, or its state cannot be saved.
+    pub fn forget_bootstrap(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node_mut(name).with_context(|| format!("there is no node {name}"))?;
+        let mut flags = Vec::new();
+        let mut given = std::mem::take(&mut node.flags).into_iter();
+        while let Some(flag) = given.next() {
+            if flag == "--bootstrap" {
+                given.next();
+            } else {
+                flags.push(flag);
+            }
+        }
+        node.flags = flags;
+        self.state.save(&self.dir)
     }
 
     /// Pauses a node (SIGSTOP).

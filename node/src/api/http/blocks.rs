@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::OwnerId;
@@ -12,7 +12,7 @@ use protocol::limits::BLOCK_BYTES_MAX;
 
 use super::Api;
 use super::body;
-use super::content::{insert, parse_cid, replicas};
+use super::content::{CidPath, insert, replicas};
 use super::problem::Failure;
 use crate::env::Env;
 use crate::flows::UploadOptions;
@@ -20,10 +20,10 @@ use crate::flows::UploadOptions;
 /// `GET` and `HEAD /api/v1/blocks/{cid}`: the bytes of one block.
 pub(super) async fn read<E: Env>(
     State(api): State<Arc<Api<E>>>,
-    Path(cid): Path<String>,
+    cid: CidPath,
     method: Method,
 ) -> Result<Response, Failure> {
-    let cid = parse_cid(&cid)?;
+    let cid = parse_cid(cid)?;
     let bytes = api.node.block(cid).await?;
     let length = bytes.len().to_string();
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(bytes) };
@@ -40,11 +40,13 @@ pub(super) async fn read<E: Env>(
 /// `PUT /api/v1/blocks/{cid}?owner&root&replicas`: stores one block; answers once it is durable on its write quorum.
 pub(super) async fn store<E: Env>(
     State(api): State<Arc<Api<E>>>,
-    Path(cid): Path<String>,
+    cid: CidPath,
     Query(query): Query<BTreeMap<String, String>>,
     body: Body,
 ) -> Result<StatusCode, Failure> {
-    let cid = parse_cid(&cid)?;
+    // First, so that also a body that is refused unread is read to its end.
+    let pieces = body::pieces(api.node.env().clone(), body);
+    let cid = parse_cid(cid)?;
     let mut owner: Option<OwnerId> = None;
     let mut root = false;
     let mut options = UploadOptions::default();
@@ -69,7 +71,7 @@ pub(super) async fn store<E: Env>(
     if owner == Some(OwnerId::REPAIR) {
         return Err(Failure::invalid("owner must not be all zeros"));
     }
-    let bytes = body::whole(api.node.env().clone(), body, BLOCK_BYTES_MAX as usize).await?;
+    let bytes = body::whole(pieces, BLOCK_BYTES_MAX as usize).await?;
     api.node.put_block(cid, bytes, owner, root, options).await?;
     Ok(StatusCode::CREATED)
 }

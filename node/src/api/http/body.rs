@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, HttpBody};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use protocol::{Fault, Kind};
@@ -13,29 +13,67 @@ use crate::flows::Download;
 /// How long a client may send nothing in the middle of a body: longer than a lost Wi-Fi takes to return.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
-/// Returns the pieces of a body; one that breaks off or stalls ends in an error.
+/// How long the rest of a refused body is read and thrown away. A connection that is closed with bytes
+/// unread is reset, and the client never sees why it was refused.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// A body that is read to its end by somebody: by its owner, or else until [`DRAIN_MAX`] is over.
+struct Unread<E: Env> {
+    env: E,
+    // `None` once it has ended, one way or the other.
+    data: Option<BodyDataStream>,
+}
+
+impl<E: Env> Unread<E> {
+    /// Notes that nothing more can be had.
+    fn end(&mut self) {
+        self.data = None;
+    }
+}
+
+impl<E: Env> Drop for Unread<E> {
+    fn drop(&mut self) {
+        let Some(mut data) = self.data.take() else { return };
+        let env = self.env.clone();
+        self.env.spawn("http.drain", async move {
+            let enough = env.sleep_until(env.now().after(DRAIN_MAX));
+            let rest = async { while let Some(Ok(_)) = data.next().await {} };
+            tokio::select! {
+                biased; // bytes that are there cost nothing more
+                () = rest => {}
+                () = enough => {}
+            }
+        });
+    }
+}
+
+/// Returns the pieces of a body; one that breaks off or stalls ends in an error. Dropped before its end,
+/// the rest is read and thrown away, while the answer goes out.
 pub(super) fn pieces<E: Env>(
     env: E,
     body: Body,
 ) -> impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static {
-    let data = body.into_data_stream();
-    Box::pin(stream::unfold(Some((env, data)), |state| async {
-        let (env, mut data) = state?;
-        let stalled = env.sleep_until(env.now().after(STALL_MAX));
-        tokio::select! {
+    let data = (!body.is_end_stream()).then(|| body.into_data_stream());
+    let unread = Unread { env, data };
+    Box::pin(stream::unfold(unread, |mut unread| async {
+        let stalled = unread.env.sleep_until(unread.env.now().after(STALL_MAX));
+        let data = unread.data.as_mut()?;
+        let fault = tokio::select! {
             biased; // bytes that are there beat the deadline
-            piece = data.next() => match piece? {
-                Ok(bytes) => Some((Ok(bytes), Some((env, data)))),
-                Err(error) => {
-                    let detail = format!("the request body broke off: {error}");
-                    Some((Err(Fault::new(Kind::Invalid, detail)), None))
+            piece = data.next() => match piece {
+                Some(Ok(bytes)) => {
+                    return Some((Ok(bytes), unread));
+                }
+                Some(Err(error)) => format!("the request body broke off: {error}"),
+                None => {
+                    unread.end();
+                    return None;
                 }
             },
-            () = stalled => {
-                let detail = format!("the request body stalled for {} s", STALL_MAX.as_secs());
-                Some((Err(Fault::new(Kind::Invalid, detail)), None))
-            }
-        }
+            () = stalled => format!("the request body stalled for {} s", STALL_MAX.as_secs()),
+        };
+        unread.end();
+        Some((Err(Fault::new(Kind::Invalid, fault)), unread))
     }))
 }
 
@@ -50,12 +88,14 @@ pub(super) fn of_download(download: Download) -> Body {
     }))
 }
 
-/// Returns a whole small body.
+/// Returns a whole small body, of its pieces.
 ///
 /// # Errors
 /// [`Kind::Invalid`] when it is longer than `max` bytes, breaks off or stalls.
-pub(super) async fn whole<E: Env>(env: E, body: Body, max: usize) -> Result<Bytes, Fault> {
-    let mut pieces = pieces(env, body);
+pub(super) async fn whole(
+    mut pieces: impl Stream<Item = Result<Bytes, Fault>> + Unpin,
+    max: usize,
+) -> Result<Bytes, Fault> {
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
         let piece = piece?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,13 +17,17 @@ use protocol::{Cid, Fault, Kind};
 
 use super::Api;
 use super::body;
-use super::problem::Failure;
+use super::problem::{self, Failure};
 use super::range;
 use crate::env::Env;
 use crate::flows::UploadOptions;
 
+/// The end of a path that should be a CID, or why it is not even text.
+pub(super) type CidPath = Result<Path<String>, PathRejection>;
+
 /// Returns the CID of a path, or says why it is none.
-pub(super) fn parse_cid(text: &str) -> Result<Cid, Failure> {
+pub(super) fn parse_cid(path: CidPath) -> Result<Cid, Failure> {
+    let Path(text) = path.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
     text.parse().map_err(|error: protocol::cid::CidError| Failure::invalid(error.to_string()))
 }
 
@@ -66,8 +71,9 @@ pub(super) async fn store<E: Env>(
     Query(query): Query<BTreeMap<String, String>>,
     body: Body,
 ) -> Result<Response, Failure> {
-    let options = options(&query)?;
+    // First, so that also a body that is refused unread is read to its end.
     let pieces = body::pieces(api.node.env().clone(), body);
+    let options = options(&query)?;
     let stored = api.node.upload(pieces, options).await?;
     let cid = stored.root.cid.to_string();
     let location = format!("/api/v1/content/{cid}");
@@ -83,11 +89,11 @@ pub(super) async fn store<E: Env>(
 /// `GET` and `HEAD /api/v1/content/{cid}`: the bytes of a root, or a range of them.
 pub(super) async fn read<E: Env>(
     State(api): State<Arc<Api<E>>>,
-    Path(cid): Path<String>,
+    cid: CidPath,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let cid = parse_cid(&cid)?;
+    let cid = parse_cid(cid)?;
     let etag = format!("\"{cid}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| matches_etag(value, &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -104,8 +110,8 @@ pub(super) async fn read<E: Env>(
         let size = api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?.size();
         let Some(part) = asked.within(size) else {
             let detail = format!("the range lies outside the {size} bytes of {cid}");
-            let mut response = Failure(Fault::new(Kind::Invalid, detail)).into_response();
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            let fault = Fault::new(Kind::Invalid, detail);
+            let mut response = problem::at_status(StatusCode::RANGE_NOT_SATISFIABLE, &fault);
             insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(response);
         };
@@ -134,9 +140,9 @@ pub(super) async fn read<E: Env>(
 /// `DELETE /api/v1/content/{cid}`: frees the blocks of a root that nothing else refers to.
 pub(super) async fn delete<E: Env>(
     State(api): State<Arc<Api<E>>>,
-    Path(cid): Path<String>,
+    cid: CidPath,
 ) -> Result<Json<api::Freed>, Failure> {
-    let freed = api.node.delete(parse_cid(&cid)?).await?;
+    let freed = api.node.delete(parse_cid(cid)?).await?;
     Ok(Json(api::Freed { blocks: freed.blocks, bytes: freed.bytes }))
 }
 

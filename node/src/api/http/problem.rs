@@ -53,8 +53,12 @@ pub(super) async fn no_such_path(uri: Uri) -> Response {
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Response {
     let path: String = uri.path().chars().take(200).collect();
     let fault = Fault::new(Kind::Invalid, format!("{path} does not take {method}"));
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    let problem = Problem { status: status.as_u16(), ..Problem::from(&fault) };
+    at_status(StatusCode::METHOD_NOT_ALLOWED, &fault)
+}
+
+/// Returns a failure for which HTTP has a status that says more than the one of its kind.
+pub(super) fn at_status(status: StatusCode, fault: &Fault) -> Response {
+    let problem = Problem { status: status.as_u16(), ..Problem::from(fault) };
     respond(status, &problem, None)
 }
 

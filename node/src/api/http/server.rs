@@ -26,6 +26,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes read from a connection at a time: large enough that a chunk takes few reads.
 const BUFFER_BYTES: usize = 512 << 10;
 
+/// Bytes of the head of a request. Ours have a few hundred; tokens and cookies of others a few thousand.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// How long requests may go on after the shutdown began.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -55,6 +58,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);

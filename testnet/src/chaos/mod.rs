@@ -1,0 +1,22 @@
+//! Faults and bad input on real processes: scenarios that break something and see what a client sees.
+//!
+//! Each scenario starts a small network of its own in a temporary folder and takes it down, also when it
+//! fails. Nothing here waits for a fixed time: conditions are looked at until they hold or a deadline passes.
+//! Never: links the daemon; it is known by its ports, its files and its log alone.
+
+mod client;
+mod crash;
+mod full;
+mod hostile;
+mod paused;
+mod rot;
+mod runner;
+mod segments;
+mod settings;
+mod stage;
+mod tmpfs;
+mod twenty;
+mod vectors;
+mod wait;
+
+pub use runner::{list, run};

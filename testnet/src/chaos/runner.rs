@@ -1,0 +1,128 @@
+//! Runs scenarios one after the other and tells how each ended.
+#![expect(clippy::print_stdout, reason = "a command line prints what was asked for")]
+
+use std::panic::AssertUnwindSafe;
+
+use anyhow::{anyhow, bail};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::stage::Ctx;
+use super::wait::Watch;
+use super::{crash, full, hostile, paused, rot, settings, twenty, vectors};
+
+/// One scenario.
+struct Scenario {
+    name: &'static str,
+    /// What it shows, for people.
+    shows: &'static str,
+    run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
+}
+
+const SCENARIOS: [Scenario; 8] = [
+    Scenario {
+        name: "vectors",
+        shows: "the CLI gives every file and directory of the vectors its CID",
+        run: |ctx| vectors::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "twenty",
+        shows: "twenty peers find each other, and again without the one they began from",
+        run: |ctx| twenty::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "crash",
+        shows: "killed peers lose nothing acknowledged, and clients are told",
+        run: |ctx| crash::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "rot",
+        shows: "flipped bytes on a disk are found, counted and never served",
+        run: |ctx| rot::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "full",
+        shows: "a full peer refuses clearly, goes on reading and uses freed space again",
+        run: |ctx| full::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "paused",
+        shows: "a holder that stands still stops nobody else",
+        run: |ctx| paused::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "hostile",
+        shows: "bad input leaves a daemon running, its memory flat and its log quiet",
+        run: |ctx| hostile::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "settings",
+        shows: "wrong settings are told at once, a data directory is used once, ends are clean",
+        run: |ctx| settings::run(ctx).boxed_local(),
+    },
+];
+
+/// Prints the name of every scenario and what it shows.
+pub fn list() {
+    for scenario in &SCENARIOS {
+        println!("{:<9} {}", scenario.name, scenario.shows);
+    }
+}
+
+/// Runs the scenarios of these names, all when there is none, and prints how each ended. Returns whether all
+/// passed. An interrupt takes the running one's network down and ends the run.
+///
+/// # Errors
+/// A name is not known, or the run was interrupted.
+pub async fn run(only: &[String]) -> anyhow::Result<bool> {
+    if let Some(name) = only.iter().find(|name| !SCENARIOS.iter().any(|one| one.name == **name)) {
+        let names: Vec<&str> = SCENARIOS.iter().map(|one| one.name).collect();
+        bail!("there is no scenario {name} (there are {})", names.join(", "));
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut passed, mut failed) = (0_usize, 0_usize);
+    for scenario in &SCENARIOS {
+        if !only.is_empty() && !only.iter().any(|name| name == scenario.name) {
+            continue;
+        }
+        let watch = Watch::start();
+        let ctx = Ctx::new()?;
+        let outcome = tokio::select! {
+            biased; // whoever interrupts wants the end
+            _ = interrupt.recv() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("interrupted"),
+            outcome = perform(scenario, &ctx) => outcome,
+        };
+        let seconds = watch.elapsed().as_secs_f64();
+        for note in ctx.notes() {
+            println!("   {}: {note}", scenario.name);
+        }
+        match outcome {
+            Ok(()) => {
+                passed += 1;
+                println!("ok {} ({seconds:.1} s)", scenario.name);
+            }
+            Err(fault) => {
+                failed += 1;
+                for tail in ctx.log_tails() {
+                    println!("{tail}");
+                }
+                println!("FAILED {}: {fault:#} ({seconds:.1} s)", scenario.name);
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// Runs one scenario; a panic in it is its failure, and so is a network that it leaves behind.
+async fn perform(scenario: &Scenario, ctx: &Ctx) -> anyhow::Result<()> {
+    let outcome = AssertUnwindSafe((scenario.run)(ctx)).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(anyhow!("the scenario panicked")))?;
+    match ctx.leftovers().first() {
+        Some(leftover) => bail!("the network was not taken down: {leftover}"),
+        None => Ok(()),
+    }
+}
