@@ -12,7 +12,7 @@ use protocol::limits::BLOCK_BYTES_MAX;
 
 use super::Api;
 use super::body;
-use super::content::{CidPath, insert, replicas};
+use super::content::{CidPath, insert, parse_cid, replicas};
 use super::problem::Failure;
 use crate::env::Env;
 use crate::flows::UploadOptions;
