@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use shoal_testnet::bench::{self, BenchArgs};
 use shoal_testnet::chaos;
 use shoal_testnet::harness::{Testnet, UpOptions};
 use shoal_testnet::sim::{self, SimArgs};
@@ -42,6 +43,8 @@ enum Command {
     Sim(SimArgs),
     /// Faults and bad input on real processes; exits with 1 when anything failed.
     Chaos(Chaos),
+    /// Measure: throughput beside raw figures of this machine, survival, memory.
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -144,6 +147,11 @@ impl Args {
             Command::Status(folder) => runtime.block_on(status(&Testnet::load(&folder.dir)?)),
             Command::Sim(args) => {
                 if !sim::main(&args, &mut std::io::stdout().lock())? {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Command::Bench(args) => {
+                if !runtime.block_on(bench::main(&args, &mut std::io::stdout()))? {
                     return Ok(ExitCode::FAILURE);
                 }
             }

@@ -1,0 +1,91 @@
+//! `testnet bench`: which benchmarks run, and in which form their results are told.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::report::Table;
+use super::scratch::Scratch;
+use super::survival::{self, Survival};
+use super::throughput::{self, Throughput};
+
+/// What there is to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    /// Upload and download of one file, beside the raw speed of network, hash and disk.
+    Throughput,
+    /// A file outlives the loss of any two of five peers; peak memory of everybody.
+    Survival,
+}
+
+/// Measure real daemons and the real client.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example: testnet bench --only throughput --size 268435456 --repeat 1")]
+pub struct BenchArgs {
+    /// Only this one.
+    #[arg(long, value_name = "NAME", value_enum)]
+    only: Option<Bench>,
+    /// Bytes of the file; 1 GiB for throughput and 2 GiB for survival when absent.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    size: Option<u64>,
+    /// How often throughput is measured; the medians are told.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Where files and daemons live meanwhile, in a folder of their own; `$TMPDIR` when absent.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Print one JSON document instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+struct Results {
+    cores: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throughput: Option<Throughput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    survival: Option<Survival>,
+}
+
+/// Runs the benchmarks that are asked for; returns whether every bound held.
+///
+/// # Errors
+/// A daemon or the client failed, or a wrong byte came back. What was started is taken down all the same.
+pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Result<bool> {
+    let wants = |bench| args.only.is_none_or(|only| only == bench);
+    let scratch = Scratch::make(args.dir.as_deref())?;
+    let cores = std::thread::available_parallelism()?.get();
+    let mut results = Results { cores, throughput: None, survival: None };
+    if !args.json {
+        writeln!(out, "{cores} cores; files and daemons in {}", scratch.path().display())?;
+    }
+    if wants(Bench::Throughput) {
+        let size = args.size.unwrap_or(throughput::SIZE_DEFAULT);
+        let measured = throughput::run(&scratch, size, args.repeat).await?;
+        show(args, out, &measured.tables())?;
+        results.throughput = Some(measured);
+    }
+    if wants(Bench::Survival) {
+        let size = args.size.unwrap_or(survival::SIZE_DEFAULT);
+        let measured = survival::run(&scratch, size).await?;
+        show(args, out, &measured.tables())?;
+        results.survival = Some(measured);
+    }
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
+    }
+    Ok(results.survival.is_none_or(|survival| survival.holds()))
+}
+
+fn show(args: &BenchArgs, out: &mut impl Write, tables: &[Table]) -> anyhow::Result<()> {
+    if !args.json {
+        for table in tables {
+            write!(out, "\n{table}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Benchmarks of real daemons and of the real client, beside what the machine can do at best.
+//!
+//! Each brings up networks of its own in a folder of its own and takes them down again.
+//! Never: judges speed by a fixed number; machines differ, so raw figures of the same run stand beside it.
+
+mod client;
+mod command;
+mod process;
+mod raw;
+mod report;
+mod scratch;
+mod survival;
+mod throughput;
+
+pub use command::{BenchArgs, main};
