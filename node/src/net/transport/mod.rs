@@ -6,6 +6,7 @@
 //! Never: decides whether a peer may connect.
 
 mod dialling;
+mod gather;
 mod muxer;
 mod security;
 mod stack;

@@ -15,6 +15,8 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
+use super::gather::Gather;
+
 /// Streams of one connection: three classes in each direction, and the small protocols, of which Kademlia
 /// opens up to 32 in each direction. Opening one more ends the connection.
 const STREAMS_MAX: usize = 96;
@@ -57,7 +59,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Muxing {
     type Future = Ready<Result<Muxer<C>, Infallible>>;
 
     fn upgrade_inbound(self, socket: C, _: &'static str) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.0, Mode::Server))))
+        ready(Ok(Muxer::new(Connection::new(Gather::new(socket), self.0, Mode::Server))))
     }
 }
 
@@ -67,14 +69,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Muxing 
     type Future = Ready<Result<Muxer<C>, Infallible>>;
 
     fn upgrade_outbound(self, socket: C, _: &'static str) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.0, Mode::Client))))
+        ready(Ok(Muxer::new(Connection::new(Gather::new(socket), self.0, Mode::Client))))
     }
 }
 
 /// One connection's streams.
 #[derive(Debug)]
 pub(super) struct Muxer<C> {
-    connection: Connection<C>,
+    connection: Connection<Gather<C>>,
     /// Streams that arrived while the connection was driven for another reason: at most [`STREAMS_MAX`],
     /// because Yamux counts them as open.
     accepted: VecDeque<Stream>,
@@ -82,7 +84,7 @@ pub(super) struct Muxer<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    fn new(connection: Connection<C>) -> Self {
+    fn new(connection: Connection<Gather<C>>) -> Self {
         Self { connection, accepted: VecDeque::new(), acceptor: None }
     }
 

@@ -8,11 +8,10 @@ use std::io;
 
 use futures::future::{BoxFuture, Either, FutureExt as _};
 use futures::{AsyncRead, AsyncWrite, TryFutureExt as _};
-use futures_rustls::TlsStream;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use libp2p::{PeerId, noise};
 
-use super::tls::Tls;
+use super::tls::{Tls, TlsSocket};
 
 /// Name of libp2p's TLS handshake. Source: libp2p specs, `tls/tls.md`.
 const TLS: &str = "/tls/1.0.0";
@@ -48,7 +47,7 @@ pub(super) fn processor_has_aes() -> bool {
 }
 
 /// A socket encrypted either way.
-pub(super) type Secured<C> = Either<TlsStream<C>, noise::Output<C>>;
+pub(super) type Secured<C> = Either<TlsSocket<C>, noise::Output<C>>;
 
 impl UpgradeInfo for Security {
     type Info = &'static str;
@@ -102,7 +101,7 @@ where
     }
 }
 
-fn by_tls<C>((peer, stream): (PeerId, TlsStream<C>)) -> (PeerId, Secured<C>) {
+fn by_tls<C>((peer, stream): (PeerId, TlsSocket<C>)) -> (PeerId, Secured<C>) {
     (peer, Either::Left(stream))
 }
 

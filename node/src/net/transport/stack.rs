@@ -43,9 +43,12 @@ impl Stack {
     }
 }
 
-/// Largest piece of a write that is sent as one: four records of TLS. More delays other streams of the
-/// connection for little.
-const SPLIT_BYTES: usize = 64 << 10;
+/// Largest piece of a write that is sent as one: with the header of its frame, four records of TLS, which is
+/// also all that the library takes at a time. More delays other streams of the connection for little.
+const SPLIT_BYTES: usize = (64 << 10) - YAMUX_HEADER_BYTES;
+
+/// Bytes in front of every frame of Yamux.
+const YAMUX_HEADER_BYTES: usize = 12;
 
 /// Returns the transport of a peer with this key. Must be called within a runtime.
 ///

@@ -11,6 +11,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use futures::io::BufReader;
 use futures::{AsyncRead, AsyncWrite};
 use futures_rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use futures_rustls::rustls::client::danger::{
@@ -32,6 +33,13 @@ use libp2p::tls::certificate;
 
 /// The protocol that both sides name in the handshake. Source: as above.
 const ALPN: &[u8] = b"libp2p";
+
+/// Bytes read from a socket at a time: four records. The library itself asks for 4 KiB at a time, which makes
+/// five system calls of every record.
+const READ_BYTES: usize = 64 << 10;
+
+/// An encrypted socket.
+pub(super) type TlsSocket<C> = TlsStream<BufReader<C>>;
 
 /// Both roles of a handshake.
 #[derive(Clone)]
@@ -91,11 +99,11 @@ impl Tls {
     ///
     /// # Errors
     /// When the handshake fails, or the other side shows no certificate that is bound to a peer.
-    pub(super) async fn accept<C>(self, socket: C) -> io::Result<(PeerId, TlsStream<C>)>
+    pub(super) async fn accept<C>(self, socket: C) -> io::Result<(PeerId, TlsSocket<C>)>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(socket).await?;
+        let stream = self.acceptor.accept(BufReader::with_capacity(READ_BYTES, socket)).await?;
         let peer = peer_of(stream.get_ref().1.peer_certificates())?;
         Ok((peer, stream.into()))
     }
@@ -104,11 +112,12 @@ impl Tls {
     ///
     /// # Errors
     /// As for [`Self::accept`].
-    pub(super) async fn connect<C>(self, socket: C) -> io::Result<(PeerId, TlsStream<C>)>
+    pub(super) async fn connect<C>(self, socket: C) -> io::Result<(PeerId, TlsSocket<C>)>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let nobody = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+        let socket = BufReader::with_capacity(READ_BYTES, socket);
         let stream = self.connector.connect(nobody, socket).await?;
         let peer = peer_of(stream.get_ref().1.peer_certificates())?;
         Ok((peer, stream.into()))
