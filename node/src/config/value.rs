@@ -50,7 +50,8 @@ fn parse_bytes(text: &str) -> Option<u64> {
     }
     let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
     let whole: u64 = whole.parse().ok()?;
-    whole.checked_mul(unit)?.checked_add(unit / 1000 * thousandths)
+    let part = u128::from(unit) * u128::from(thousandths) / 1000;
+    whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
 }
 
 /// Returns a byte count for people: three digits and a binary unit.
