@@ -5,6 +5,9 @@
 
 use bytes::Bytes;
 use core::time::Duration;
+use protocol::dag::pb::Node;
+use protocol::dag::{FileBuilder, directory};
+use protocol::record::RecordHeader;
 use protocol::topology::Zone;
 use protocol::wire::{
     Frame, FrameHeader, GossipEntry, GossipState, Message, Notice, Reply, Request,
@@ -26,13 +29,16 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 6] = [
+const DECODERS: [Decoder; 9] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
     Decoder { name: "cid_text", valid: cid_texts, check: check_cid_text },
     Decoder { name: "peer_id_text", valid: peer_id_texts, check: check_peer_id_text },
     Decoder { name: "hex_id_text", valid: hex_id_texts, check: check_hex_id_text },
+    Decoder { name: "dag_node", valid: dag_nodes, check: check_dag_node },
+    Decoder { name: "dag_directory", valid: directories, check: check_directory },
+    Decoder { name: "record", valid: records, check: check_record },
 ];
 
 fn check_header(input: &[u8]) -> bool {
@@ -84,6 +90,51 @@ fn check_hex_id_text(input: &[u8]) -> bool {
     let cluster = text.parse::<ClusterId>();
     assert_eq!(cluster.is_ok(), text.parse::<OwnerId>().is_ok());
     cluster.is_ok_and(|cluster| cluster.to_string() == text)
+}
+
+fn check_dag_node(input: &[u8]) -> bool {
+    let Ok(node) = Node::decode(&Bytes::copy_from_slice(input), 1024) else { return false };
+    assert_eq!(Node::decode(&node.encode(), 1024), Ok(node));
+    true
+}
+
+fn check_directory(input: &[u8]) -> bool {
+    let Ok(node) = directory::parse_node(&Bytes::copy_from_slice(input)) else { return false };
+    assert!(node.entries.iter().all(|entry| !entry.name.contains(['/', '\0'])));
+    true
+}
+
+fn check_record(input: &[u8]) -> bool {
+    let Ok(header) = RecordHeader::decode(input) else { return false };
+    assert_eq!(header.encode()[..], input[..header.encode().len()]);
+    true
+}
+
+fn dag_nodes() -> Vec<Vec<u8>> {
+    let mut blocks = Vec::new();
+    let mut builder = FileBuilder::new();
+    for leaf in 0..3u8 {
+        builder.leaf(Cid::of(Codec::Raw, &[leaf]), 1, &mut blocks);
+    }
+    builder.finish(&mut blocks);
+    blocks.into_iter().map(|block| block.bytes.to_vec()).collect()
+}
+
+fn directories() -> Vec<Vec<u8>> {
+    let entry = |name: &str| directory::Entry {
+        name: name.to_owned(),
+        cid: Cid::of(Codec::Raw, name.as_bytes()),
+        dag_bytes: 1,
+    };
+    let mut blocks = Vec::new();
+    directory::build(vec![entry("a"), entry("b")], &mut blocks).expect("the names are valid");
+    blocks.into_iter().map(|block| block.bytes.to_vec()).collect()
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let (cid, owner) = (Cid::of(Codec::Raw, b"x"), OwnerId::from_bytes([3; 16]));
+    let header = RecordHeader::of(cid, owner, true, b"x").expect("the payload is short");
+    vec![header.encode().to_vec()]
 }
 
 fn headers() -> Vec<Vec<u8>> {
