@@ -1,5 +1,6 @@
 //! What the rest of the program holds of the peer table.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use protocol::topology::{ReplicaCount, Zone};
@@ -56,7 +57,7 @@ impl Peers {
     ) -> Result<Self, Fault> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let membership = task::restored(&env, &settings).await?;
-        let first = task::view(&env, &membership, &settings).await;
+        let first = task::view(&env, &membership, &settings, BTreeSet::new()).await;
         let view = Arc::new(RwLock::new(Arc::new(first)));
         let task = task::Task::new(env.clone(), settings, membership, rpc, Arc::clone(&view));
         env.spawn("peers", task.run(inbox, events, notices));

@@ -1,6 +1,6 @@
 //! The task that owns the membership machine and performs its outputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -35,6 +35,7 @@ pub(super) struct Task<E: Env> {
     sends: Arc<Semaphore>,
     used_bytes: u64,
     addresses: Vec<String>,
+    disconnected: BTreeSet<PeerId>,
 }
 
 impl<E: Env> Task<E> {
@@ -46,7 +47,17 @@ impl<E: Env> Task<E> {
         view: Arc<RwLock<Arc<View>>>,
     ) -> Self {
         let sends = Arc::new(Semaphore::new(SENDS_MAX));
-        Self { env, settings, membership, rpc, view, sends, used_bytes: 0, addresses: Vec::new() }
+        Self {
+            env,
+            settings,
+            membership,
+            rpc,
+            view,
+            sends,
+            used_bytes: 0,
+            addresses: Vec::new(),
+            disconnected: BTreeSet::new(),
+        }
     }
 
     pub(super) async fn run(
@@ -88,9 +99,18 @@ impl<E: Env> Task<E> {
 
     async fn event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Connected(peer) => self.step(Input::Contact { peer }).await,
+            NetEvent::Connected(peer) => {
+                if self.disconnected.remove(&peer) {
+                    self.refresh();
+                }
+                self.step(Input::Contact { peer }).await;
+            }
             NetEvent::Disconnected(peer) => {
                 self.rpc.disconnected(peer);
+                if self.membership.get(peer).is_some() {
+                    self.disconnected.insert(peer);
+                    self.refresh();
+                }
                 self.step(Input::Disconnected { peer }).await;
             }
             NetEvent::Unreachable(peer) => self.step(Input::Unreachable { peer }).await,
@@ -126,7 +146,8 @@ impl<E: Env> Task<E> {
             }
         }
         if topology_changed {
-            let view = view(&self.env, &self.membership, &self.settings).await;
+            let view =
+                view(&self.env, &self.membership, &self.settings, self.disconnected.clone()).await;
             info!(
                 epoch = view.placement().topology().epoch().0,
                 peers = view.peers().len(),
@@ -144,7 +165,7 @@ impl<E: Env> Task<E> {
     /// Publishes the table as it is now, with the placement as it was.
     fn refresh(&self) {
         let before = Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner));
-        self.publish(before.with_peers(&self.membership));
+        self.publish(before.with_peers(&self.membership, self.disconnected.clone()));
     }
 
     fn publish(&self, view: View) {
@@ -255,19 +276,20 @@ pub(super) async fn view<E: Env>(
     env: &E,
     membership: &Membership,
     settings: &PeersSettings,
+    disconnected: BTreeSet<PeerId>,
 ) -> View {
     let topology = membership.topology(settings.replicas);
     let placements = settings.placements.clone();
     let placement = env.compute(move || placements.of(&topology)).await;
     let peers = membership.peers().map(|info| (info.id, info.clone())).collect();
-    View::new(env.net().local_peer(), placement, peers)
+    View::new(env.net().local_peer(), placement, peers, disconnected)
 }
 
 impl View {
     /// Returns this view with the table as it is now, and the same placement.
-    fn with_peers(&self, membership: &Membership) -> Self {
+    fn with_peers(&self, membership: &Membership, disconnected: BTreeSet<PeerId>) -> Self {
         let peers: BTreeMap<_, _> =
             membership.peers().map(|info| (info.id, info.clone())).collect();
-        Self::new(self.own(), self.placement_arc(), peers)
+        Self::new(self.own(), self.placement_arc(), peers, disconnected)
     }
 }

@@ -16,6 +16,8 @@ pub struct View {
     own: PeerId,
     placement: Arc<Placement>,
     peers: BTreeMap<PeerId, PeerInfo>,
+    // Peers whose connection ended and has not come back, whatever the failure detector says yet.
+    disconnected: BTreeSet<PeerId>,
     // A number for each zone of this view, which is all that a transfer needs of it.
     zones: BTreeMap<Zone, ZoneIndex>,
 }
@@ -25,10 +27,11 @@ impl View {
         own: PeerId,
         placement: Arc<Placement>,
         peers: BTreeMap<PeerId, PeerInfo>,
+        disconnected: BTreeSet<PeerId>,
     ) -> Self {
         let names: BTreeSet<&Zone> = peers.values().map(|info| &info.zone).collect();
         let zones = names.into_iter().cloned().zip((0..=u16::MAX).map(ZoneIndex)).collect();
-        Self { own, placement, peers, zones }
+        Self { own, placement, peers, disconnected, zones }
     }
 
     /// Returns this peer's id.
@@ -72,7 +75,10 @@ impl View {
 
     fn candidate(&self, peer: PeerId) -> Candidate {
         let info = self.peers.get(&peer);
-        let usable = peer == self.own || info.is_some_and(|info| info.liveness == Liveness::Alive);
+        let is_alive = info.is_some_and(|info| info.liveness == Liveness::Alive);
+        // A lost connection comes before the failure detector's word by seconds, in which every request would
+        // find out by itself.
+        let usable = peer == self.own || is_alive && !self.disconnected.contains(&peer);
         let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
         Candidate { peer, zone, usable }
     }
