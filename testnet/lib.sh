@@ -22,7 +22,7 @@ need_packages() {
     if ! find /usr/lib /usr/lib64 /usr/local/lib "${LIBCLANG_PATH:-/nonexistent}" -name 'libclang*.so*' 2>/dev/null | grep -q .; then
         missing+=(libclang-dev clang)
     fi
-    [ ${#missing[@]} -eq 0 ] && return
+    [ ${#missing[@]} -eq 0 ] && return 0
     say "Missing: ${missing[*]}"
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
@@ -38,11 +38,11 @@ need_packages() {
 
 # The checker of the dependency policy is a program of its own, built once and kept beside what cargo builds.
 need_deny() {
-    command -v cargo-deny >/dev/null && return
+    command -v cargo-deny >/dev/null && return 0
     local tools
     tools=$(target_dir)/tools
     export PATH=$tools/bin:$PATH
-    command -v cargo-deny >/dev/null && return
+    command -v cargo-deny >/dev/null && return 0
     say "Missing: cargo-deny"
     echo "installing with: cargo install cargo-deny --locked --root $tools"
     CARGO_TARGET_DIR=$tools/target cargo install cargo-deny --version 0.20.2 --locked --quiet --root "$tools"

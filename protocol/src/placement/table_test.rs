@@ -1,3 +1,5 @@
+//! Properties of placements: distinct zones, bounded load, bounded movement, one result for one topology.
+
 use std::collections::BTreeSet;
 
 use crate::limits::PARTITIONS;

@@ -27,7 +27,7 @@ impl Trace {
     }
 
     /// Adds an event that happened `at` virtual nanoseconds after the start, with the bytes it carried: of
-    /// each part its length and its first [`PART_BYTES_MAX`] bytes.
+    /// each part its length and its first `PART_BYTES_MAX` bytes.
     pub fn record(&mut self, at: u64, event: fmt::Arguments<'_>, payload: &[&[u8]]) {
         let line = format!("{at} {event}");
         self.hasher.update((line.len() as u64).to_le_bytes());
