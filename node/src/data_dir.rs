@@ -6,10 +6,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use node::net::identity::{self, SecretKey};
 use protocol::ClusterId;
+
+/// How often, and how far apart, a lock is tried that somebody holds: a second in all.
+const LOCK_TRIES: u32 = 20;
+/// See [`LOCK_TRIES`].
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// A data directory that this process alone uses, for as long as the value lives.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ impl DataDir {
             .mode(0o600)
             .open(path.join("lock"))
             .with_context(|| format!("cannot open the lock in {}", path.display()))?;
-        match lock.try_lock() {
+        match lock_patiently(&lock) {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => bail!(
                 "another daemon uses the data directory {}; stop it, or give this one its own with --data-dir",
@@ -122,6 +128,17 @@ impl DataDir {
         };
         write().with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// Locks a file, allowing a daemon that was just killed the moment in which the kernel ends its threads.
+fn lock_patiently(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Returns a name for a cluster that nobody named, so that two such never meet by accident.

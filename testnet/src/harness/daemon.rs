@@ -71,7 +71,9 @@ pub(super) fn is_running(node: &NodeState) -> bool {
     // The state follows the command's name, which is in parentheses and may hold anything.
     let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
     if matches!(state, None | Some('Z' | 'X')) {
-        return false;
+        // Its first thread has ended; until the last one has, its files and locks are held.
+        let threads = std::fs::read_dir(proc.join("task")).map_or(0, Iterator::count);
+        return threads > 1;
     }
     // The id may belong to another process by now.
     let Ok(arguments) = std::fs::read(proc.join("cmdline")) else { return false };
