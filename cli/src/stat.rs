@@ -64,11 +64,20 @@ pub(crate) async fn remove(endpoints: &Endpoints, cid: Cid, json: bool) -> Resul
     let doing = format!("remove {cid}");
     let freed = endpoints.json(Method::DELETE, &format!("content/{cid}"), &doing).await?;
     let count = |key: &str| freed.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let (blocks, bytes) = (count("blocks"), count("bytes"));
+    let (blocks, bytes, missed) = (count("blocks"), count("bytes"), count("peers_missed"));
     if json {
-        return output::json(&json!({"cid": cid.to_string(), "blocks": blocks, "bytes": bytes}));
+        return output::json(&json!({
+            "cid": cid.to_string(), "blocks": blocks, "bytes": bytes, "peers_missed": missed
+        }));
     }
-    output::line(&format!("removed {cid}: {blocks} blocks, {} free", output::bytes_text(bytes)))
+    let rest = match missed {
+        0 => String::new(),
+        missed => format!(
+            "; {missed} peers did not answer and keep what they hold: remove it again when they are back"
+        ),
+    };
+    let freed = output::bytes_text(bytes);
+    output::line(&format!("removed {cid}: {blocks} blocks, {freed} free{rest}"))
 }
 
 /// Returns the fault of content that cannot be read although its blocks are sound.

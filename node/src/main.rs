@@ -27,6 +27,8 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // What peers store is nobody else's business on this machine.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = args::Args::parse();
     let prints = matches!(args.command, Some(args::Command::Config));
     let settings = match args.settings() {

@@ -26,12 +26,15 @@ pub struct Freed {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Peers that did not answer: they keep what they hold, and what they hold can come back.
+    pub peers_missed: u64,
 }
 
 /// Gives up every upload of the object `root`, on all peers that can be reached.
 ///
 /// # Errors
-/// [`Kind::NotFound`] when no reachable peer knows it as the root of an upload.
+/// [`Kind::NotFound`] when no peer knows it as the root of an upload, [`Kind::Unavailable`] when none that
+/// answered does.
 pub async fn delete<E: Env>(context: &Context<E>, root: Cid) -> Result<Freed, Fault> {
     let view = context.peers.view();
     let peers: BTreeSet<PeerId> = view
@@ -41,16 +44,28 @@ pub async fn delete<E: Env>(context: &Context<E>, root: Cid) -> Result<Freed, Fa
         .map(|info| info.id)
         .collect();
     let mut owners = BTreeSet::new();
+    let mut peers_missed = 0;
     let mut asked: FuturesUnordered<_> =
         peers.iter().map(|peer| owners_at(context, *peer, root)).collect();
     while let Some(found) = asked.next().await {
-        owners.extend(found.unwrap_or_default());
+        match found {
+            Ok(found) => owners.extend(found),
+            Err(_) => peers_missed += 1,
+        }
     }
     drop(asked);
+    if owners.is_empty() && peers_missed > 0 {
+        return Err(Fault::new(
+            Kind::Unavailable,
+            format!(
+                "no peer that answers knows an upload of {root}, and {peers_missed} did not answer"
+            ),
+        ));
+    }
     if owners.is_empty() {
         return Err(Fault::new(Kind::NotFound, format!("no upload of {root} is known here")));
     }
-    let mut freed = Freed::default();
+    let mut freed = Freed { peers_missed, ..Freed::default() };
     for owner in owners {
         let one = release(context, owner, &peers).await;
         freed.blocks += one.blocks;
@@ -103,11 +118,11 @@ async fn release_at<E: Env>(
 ) -> Result<Freed, Fault> {
     if peer == context.peers.view().own() {
         let (blocks, bytes) = context.store.release(owner).await?;
-        return Ok(Freed { blocks, bytes });
+        return Ok(Freed { blocks, bytes, peers_missed: 0 });
     }
     let request = Request::Release { owner };
     match context.rpc.call(peer, Class::Control, request, RELEASE_TIMEOUT).await? {
-        Reply::Released { blocks, bytes } => Ok(Freed { blocks, bytes }),
+        Reply::Released { blocks, bytes } => Ok(Freed { blocks, bytes, peers_missed: 0 }),
         Reply::Put(_) | Reply::Held(_) | Reply::Block(_) | Reply::Owners(_) => {
             Err(Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")))
         }

@@ -196,7 +196,12 @@ impl<E: Env> Flow<E> {
                     DownloadOutput::Deliver { bytes } => self.ready.push_back(bytes),
                     DownloadOutput::Repair { cid, peer, bytes } => self.repair(cid, peer, bytes),
                     DownloadOutput::Done => self.end = Some(Ok(())),
-                    DownloadOutput::FailedDownload { fault } => self.end = Some(Err(fault)),
+                    DownloadOutput::FailedDownload { mut fault } => {
+                        let (root, stored) = self.stored;
+                        // Told by the name under which it was asked for.
+                        fault.detail = fault.detail.replace(&root.to_string(), &stored.to_string());
+                        self.end = Some(Err(fault));
+                    }
                 }
             }
         }

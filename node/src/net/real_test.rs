@@ -213,6 +213,23 @@ async fn a_peer_nobody_knows_and_oneself_are_unreachable() {
 }
 
 #[tokio::test]
+async fn all_addresses_of_both_families_share_a_port() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = NetSettings {
+        key: generate(),
+        cluster: super::test_peer::cluster(1),
+        listen: vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip6/::/tcp/{port}")],
+        bootstrap: Vec::new(),
+        mdns: false,
+        connections_max: 10,
+        memory_bytes_max: usize::MAX,
+        agent_version: "test".to_owned(),
+    };
+    let net = RealNet::start(&settings).unwrap();
+    net.stop().await;
+}
+
+#[tokio::test]
 async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
     let a = TestPeer::start(Plan::default()).await;
     let settings = |listen: &str| NetSettings {

@@ -97,12 +97,22 @@ impl SwarmTask {
         let config =
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_MAX);
         let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+        // All are tried before any is listened on, since `::` takes a port of `0.0.0.0` too while it is tried.
+        let mut free = Vec::new();
         for address in listen {
+            match transport::check_is_free(&address) {
+                Ok(()) => free.push(address),
+                Err(error) if transport::is_absent_ipv6(&address, &error) => {
+                    warn!(%address, "not listened on: this machine has no IPv6");
+                }
+                Err(error) => {
+                    let address = address.to_string();
+                    return Err(StartError::Listen { address, source: error.into() });
+                }
+            }
+        }
+        for address in free {
             let text = address.to_string();
-            transport::check_is_free(&address).map_err(|source| StartError::Listen {
-                address: text.clone(),
-                source: source.into(),
-            })?;
             swarm
                 .listen_on(address)
                 .map_err(|source| StartError::Listen { address: text, source: source.into() })?;

@@ -72,6 +72,8 @@ pub struct Freed {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Peers that did not answer, and keep what they hold.
+    pub peers_missed: u64,
 }
 
 /// The cluster as one peer sees it: answer to `GET cluster`.

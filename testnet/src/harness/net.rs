@@ -104,7 +104,7 @@ impl Testnet {
     /// Ends what was started, as far as possible: what failed before is what is told.
     fn clear(&self) {
         drop(self.stop_all());
-        drop(State::remove(&self.dir));
+        drop(self.remove_files());
     }
 
     /// Returns the network in a folder.
@@ -123,6 +123,9 @@ impl Testnet {
     }
 
     async fn start_all(&mut self, options: &UpOptions) -> anyhow::Result<()> {
+        if !(1..=26).contains(&options.clusters) {
+            bail!("a network has 1 to 26 clusters, not {}", options.clusters);
+        }
         let mut ports = Ports::new(options.base_port);
         let mut overlay: Option<String> = None;
         for (number, name) in ('a'..='z').take(options.clusters).enumerate() {
@@ -440,18 +443,19 @@ impl Testnet {
     /// A process does not end, or a file cannot be removed.
     pub fn down(self) -> anyhow::Result<()> {
         self.stop_all()?;
+        self.remove_files().context("cannot remove what is left of the network")
+    }
+
+    fn remove_files(&self) -> std::io::Result<()> {
+        let missing_is_fine = |outcome: std::io::Result<()>| match outcome {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
         for node in self.nodes() {
-            for outcome in
-                [std::fs::remove_dir_all(&node.data_dir), std::fs::remove_file(&node.log)]
-            {
-                if let Err(error) = outcome
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    return Err(error).context("cannot remove what is left of the network");
-                }
-            }
+            missing_is_fine(std::fs::remove_dir_all(&node.data_dir))?;
+            missing_is_fine(std::fs::remove_file(&node.log))?;
         }
-        State::remove(&self.dir)?;
+        missing_is_fine(State::remove(&self.dir))?;
         // The folder was there before, perhaps with other things in it.
         drop(std::fs::remove_dir(&self.dir));
         Ok(())

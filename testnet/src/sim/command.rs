@@ -27,10 +27,10 @@ pub struct SimArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many seeds, counting up from the first.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: u64,
     /// Number of peers; the seed chooses when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = peers)]
     pub peers: Option<usize>,
     /// A defect to plant, to see that it is found; the search ends with the first seed that finds it.
     #[arg(long)]
@@ -38,6 +38,14 @@ pub struct SimArgs {
     /// Print every event of the trace.
     #[arg(long)]
     pub trace: bool,
+}
+
+/// Reads a number of peers that a scenario can have.
+fn peers(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=100).contains(count))
+        .ok_or("not within 1 to 100".to_owned())
 }
 
 /// Runs the seeds and prints a line for each, with every violation. Returns whether all went as it should:

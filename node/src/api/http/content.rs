@@ -95,9 +95,22 @@ pub(super) async fn read<E: Env>(
 ) -> Result<Response, Failure> {
     let cid = parse_cid(cid)?;
     let etag = format!("\"{cid}\"");
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|value| matches_etag(value, &etag)) {
+    if headers.get(header::IF_MATCH).is_some_and(|value| !matches_etag(value, &etag)) {
+        let fault = Fault::new(Kind::Conflict, format!("If-Match names something else than {cid}"));
+        return Ok(problem::at_status(StatusCode::PRECONDITION_FAILED, &fault));
+    }
+    if let Some(value) = headers.get(header::IF_NONE_MATCH)
+        && matches_etag(value, &etag)
+    {
+        if value.as_bytes() == b"*" {
+            // Anything that exists matches, so that it has to be looked for.
+            api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?;
+        }
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+    // A range of something else than the client has a part of is of no use to it.
+    let is_other =
+        headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != etag.as_bytes());
     let fixed: [(HeaderName, String); 4] = [
         (header::ETAG, etag),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
@@ -105,7 +118,7 @@ pub(super) async fn read<E: Env>(
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
     ];
-    let asked = range::asked(&headers);
+    let asked = if is_other { range::Asked::All } else { range::asked(&headers) };
     if method == Method::HEAD || asked != range::Asked::All {
         let size = api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?.size();
         let Some(part) = asked.within(size) else {
@@ -143,7 +156,11 @@ pub(super) async fn delete<E: Env>(
     cid: CidPath,
 ) -> Result<Json<api::Freed>, Failure> {
     let freed = api.node.delete(parse_cid(cid)?).await?;
-    Ok(Json(api::Freed { blocks: freed.blocks, bytes: freed.bytes }))
+    Ok(Json(api::Freed {
+        blocks: freed.blocks,
+        bytes: freed.bytes,
+        peers_missed: freed.peers_missed,
+    }))
 }
 
 pub(super) fn insert(response: &mut Response, name: HeaderName, value: &str) {

@@ -12,4 +12,4 @@ mod security;
 mod stack;
 mod tls;
 
-pub(super) use stack::{Stack, build, check_is_free};
+pub(super) use stack::{Stack, build, check_is_free, is_absent_ipv6};

@@ -108,6 +108,13 @@ pub(in crate::net) fn check_is_free(address: &Multiaddr) -> io::Result<()> {
     }
 }
 
+/// Says whether listening failed because the machine has no IPv6, where all its addresses were meant.
+pub(in crate::net) fn is_absent_ipv6(address: &Multiaddr, error: &io::Error) -> bool {
+    let any = matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unspecified());
+    let absent = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
+    any && absent.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 fn setup(source: impl std::error::Error + Send + Sync + 'static) -> StartError {
     StartError::Setup { source: Box::new(source) }
 }
