@@ -19,9 +19,9 @@ need_packages() {
     local missing=()
     command -v c++ >/dev/null || missing+=(g++)
     command -v cmake >/dev/null || missing+=(cmake)
-    if ! find /usr/lib /usr/lib64 /usr/local/lib "${LIBCLANG_PATH:-/nonexistent}" -name 'libclang*.so*' 2>/dev/null | grep -q .; then
-        missing+=(libclang-dev clang)
-    fi
+    local libclang
+    libclang=$(find /usr/lib /usr/lib64 /usr/local/lib ${LIBCLANG_PATH:+"$LIBCLANG_PATH"} -name 'libclang*.so*' -print -quit 2>/dev/null || true)
+    [ -n "$libclang" ] || missing+=(libclang-dev clang)
     [ ${#missing[@]} -eq 0 ] && return 0
     say "Missing: ${missing[*]}"
     local sudo=()

@@ -73,12 +73,18 @@ impl View {
         candidates
     }
 
+    /// Returns how a peer is doing. A lost connection makes it suspect: it comes before the failure detector's
+    /// word by seconds, in which every request would find out by itself.
+    #[must_use]
+    pub fn liveness(&self, info: &PeerInfo) -> Liveness {
+        let is_lost = info.liveness == Liveness::Alive && self.disconnected.contains(&info.id);
+        if is_lost { Liveness::Suspect } else { info.liveness }
+    }
+
     fn candidate(&self, peer: PeerId) -> Candidate {
         let info = self.peers.get(&peer);
-        let is_alive = info.is_some_and(|info| info.liveness == Liveness::Alive);
-        // A lost connection comes before the failure detector's word by seconds, in which every request would
-        // find out by itself.
-        let usable = peer == self.own || is_alive && !self.disconnected.contains(&peer);
+        let is_alive = info.is_some_and(|info| self.liveness(info) == Liveness::Alive);
+        let usable = peer == self.own || is_alive;
         let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
         Candidate { peer, zone, usable }
     }

@@ -18,7 +18,7 @@ pub(super) async fn show<E: Env>(State(api): State<Arc<Api<E>>>) -> Json<Cluster
         .peers()
         .values()
         .filter_map(|info| {
-            let state = match info.liveness {
+            let state = match view.liveness(info) {
                 Liveness::Alive => "alive",
                 Liveness::Suspect => "suspect",
                 Liveness::Dead => "dead",
