@@ -98,16 +98,25 @@ pub(super) fn kill(node: &NodeState) -> anyhow::Result<()> {
 
 /// Ends a node's process cleanly, by force if it takes too long. Nothing happens if it does not run.
 pub(super) fn stop(node: &NodeState) -> anyhow::Result<()> {
-    if !is_running(node) {
-        return Ok(());
-    }
-    // A paused process takes no signal but these.
-    signal(node, Signal::CONT)?;
-    signal(node, Signal::TERM)?;
+    ask_to_end(node)?;
     if wait_for_end(node).is_ok() {
         return Ok(());
     }
     kill(node)
+}
+
+/// Tells a node's process to end cleanly, if it runs. It may end by itself at any moment meanwhile.
+pub(super) fn ask_to_end(node: &NodeState) -> anyhow::Result<()> {
+    // A paused process takes no signal but the first.
+    for wanted in [Signal::CONT, Signal::TERM] {
+        if is_running(node)
+            && let Err(fault) = signal(node, wanted)
+            && is_running(node)
+        {
+            return Err(fault);
+        }
+    }
+    Ok(())
 }
 
 /// Returns when a node's process is gone.

@@ -463,10 +463,7 @@ impl Testnet {
 
     fn stop_all(&self) -> anyhow::Result<()> {
         // All at once first: each takes its time to end.
-        for node in self.nodes().filter(|node| daemon::is_running(node)) {
-            daemon::signal(node, Signal::CONT)?;
-            daemon::signal(node, Signal::TERM)?;
-        }
+        self.nodes().try_for_each(daemon::ask_to_end)?;
         self.nodes().try_for_each(daemon::stop)
     }
 }
