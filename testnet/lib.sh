@@ -20,7 +20,9 @@ need_packages() {
     command -v c++ >/dev/null || missing+=(g++)
     command -v cmake >/dev/null || missing+=(cmake)
     local libclang
-    libclang=$(find /usr/lib /usr/lib64 /usr/local/lib ${LIBCLANG_PATH:+"$LIBCLANG_PATH"} -name 'libclang*.so*' -print -quit 2>/dev/null || true)
+    # Not libclang-cpp, which machines with another part of LLVM have, and which reads no headers for us.
+    libclang=$(find /usr/lib /usr/lib64 /usr/local/lib ${LIBCLANG_PATH:+"$LIBCLANG_PATH"} \
+        \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' \) -print -quit 2>/dev/null || true)
     [ -n "$libclang" ] || missing+=(libclang-dev clang)
     [ ${#missing[@]} -eq 0 ] && return 0
     say "Missing: ${missing[*]}"
