@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use super::identity::generate;
 use super::sessions::{SessionEvent, Sessions};
 use super::test_peer::{Plan, TestPeer, bare_member, frame, session_event, soon};
+use crate::env::NetEvent;
 
 /// Returns once the peer is found to serve an honest other one.
 async fn is_well(victim: &mut TestPeer) {
@@ -32,9 +33,26 @@ async fn is_well(victim: &mut TestPeer) {
     while victim.receive(Class::Control).await.from != honest.id {}
 }
 
+/// Returns a peer under attack, and one that was connected to it before.
+async fn victim_and_bystander() -> (TestPeer, TestPeer) {
+    let mut victim = TestPeer::start(Plan::default()).await;
+    let mut bystander = TestPeer::start(Plan::default()).await;
+    bystander.meet(&mut victim).await;
+    (victim, bystander)
+}
+
+/// Returns once the peer is found to serve a new one, and never to have let go of the bystander.
+async fn only_attackers_suffered(victim: &mut TestPeer, bystander: &mut TestPeer) {
+    is_well(victim).await;
+    assert!(!victim.other_events().contains(&NetEvent::Disconnected(bystander.id)));
+    assert!(!bystander.other_events().contains(&NetEvent::Disconnected(victim.id)));
+    bystander.send(victim.id, Class::Bulk, frame("all this time", 1000)).await;
+    assert_eq!(victim.receive(Class::Bulk).await.from, bystander.id);
+}
+
 #[tokio::test]
 async fn garbage_on_a_socket_ends_that_socket() {
-    let mut victim = TestPeer::start(Plan::default()).await;
+    let (mut victim, mut bystander) = victim_and_bystander().await;
     let parts: Vec<_> = victim.address.split('/').collect();
     let socket = format!("{}:{}", parts[2], parts[4]);
     let multistream = b"\x13/multistream/1.0.0\n";
@@ -62,7 +80,7 @@ async fn garbage_on_a_socket_ends_that_socket() {
         let _ended = soon("the end of the socket", stream.read_to_end(&mut answer)).await;
         assert!(answer.len() < 10_000, "no stranger is told that much");
     }
-    is_well(&mut victim).await;
+    only_attackers_suffered(&mut victim, &mut bystander).await;
     assert!(victim.net.metrics().handshake_failures() > 0);
 }
 
@@ -134,7 +152,7 @@ impl<C: Unpin> StreamMuxer for NoMuxer<C> {
 
 #[tokio::test]
 async fn garbage_inside_the_encryption_ends_that_connection() {
-    let mut victim = TestPeer::start(Plan::default()).await;
+    let (mut victim, mut bystander) = victim_and_bystander().await;
     let frames: [&[u8]; 5] = [
         // Data for a stream, of the length 4 GiB.
         &[0, 0, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF],
@@ -162,7 +180,7 @@ async fn garbage_inside_the_encryption_ends_that_connection() {
         let mut answer = Vec::new();
         let _ended = soon("the end of the connection", socket.read_to_end(&mut answer)).await;
     }
-    is_well(&mut victim).await;
+    only_attackers_suffered(&mut victim, &mut bystander).await;
 }
 
 /// Returns the next stream of a class that a bare member opens.
@@ -186,7 +204,7 @@ async fn hostile_stream(victim: &TestPeer, class: Class) -> (Swarm<Sessions>, St
 
 #[tokio::test]
 async fn malformed_frames_end_the_connection_of_their_sender_only() {
-    let mut victim = TestPeer::start(Plan::default()).await;
+    let (mut victim, mut bystander) = victim_and_bystander().await;
     let too_large = (FRAME_BODY_BYTES_MAX + 1).to_be_bytes();
     let headers: [[u8; 8]; 5] = [
         *b"GET / HT",
@@ -213,7 +231,7 @@ async fn malformed_frames_end_the_connection_of_their_sender_only() {
         }
     }
     assert_eq!(victim.net.metrics().malformed_frames(), sent);
-    is_well(&mut victim).await;
+    only_attackers_suffered(&mut victim, &mut bystander).await;
 }
 
 #[tokio::test]
@@ -246,6 +264,9 @@ async fn a_member_that_opens_streams_without_end_has_one_reader_per_class() {
         }
     })
     .await;
-    assert_eq!(victim.waiting(Class::Bulk), 0);
+    // By that alone: it is still connected, and nothing it sent was taken for a frame.
+    assert!(swarm.is_connected(&to));
+    assert_eq!(victim.net.metrics().malformed_frames(), 0);
+    assert_eq!(victim.net.metrics().frames_received(Class::Bulk), 0);
     is_well(&mut victim).await;
 }

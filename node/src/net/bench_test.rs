@@ -63,6 +63,6 @@ fn what_a_byte_costs() {
                 measure(&format!("TCP, {name}, {} KiB", split_bytes >> 10), plan).await;
             }
         }
-        measure("QUIC", || Plan { listen: QUIC, ..Plan::default() }).await;
+        measure("QUIC", || Plan { listen: QUIC.to_owned(), ..Plan::default() }).await;
     });
 }

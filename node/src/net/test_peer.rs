@@ -43,7 +43,7 @@ pub(super) fn frame(head: &str, body_bytes: usize) -> Frame {
 pub(super) struct Plan {
     pub(super) key: SecretKey,
     pub(super) cluster: u8,
-    pub(super) listen: &'static str,
+    pub(super) listen: String,
     pub(super) bootstrap: Vec<String>,
     pub(super) stack: Stack,
 }
@@ -53,7 +53,7 @@ impl Default for Plan {
         Self {
             key: generate(),
             cluster: 1,
-            listen: TCP,
+            listen: TCP.to_owned(),
             bootstrap: Vec::new(),
             stack: Stack::fastest(),
         }
@@ -76,7 +76,7 @@ impl TestPeer {
         let settings = NetSettings {
             key: plan.key,
             cluster: cluster(plan.cluster),
-            listen: vec![plan.listen.to_owned()],
+            listen: vec![plan.listen],
             bootstrap: plan.bootstrap,
             mdns: false,
             connections_max: 100,
