@@ -175,6 +175,27 @@ async fn a_repair_replaces_a_corrupt_copy_and_adds_no_reference() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repaired_copy_that_is_found_again_after_a_crash_adds_no_reference_either() {
+    let bench = Bench::new();
+    let store = bench.start().await;
+    let blocks = [block(1, 4000), block(2, 4000)];
+    for block in &blocks {
+        put(&store, block, A).await.unwrap();
+    }
+    // Given an index that durably says who refers to the copies, and forgets what came after that.
+    store.claim(vec![blocks[1].0], B, false).await.unwrap();
+    bench.disk.rot(FIRST, |bytes| bytes[100] ^= 1);
+    assert!(store.get(blocks[0].0).await.is_err());
+    put(&store, &blocks[0], OwnerId::REPAIR).await.unwrap();
+    bench.env.kill().await;
+    bench.disk.crash_losing_all();
+    let store = bench.start().await;
+    all_are_whole(&store, &blocks).await;
+    assert_eq!(store.release(A).await.unwrap().0, 1);
+    assert_eq!(store.get(blocks[0].0).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_put_anew_outlives_a_crash_that_forgets_the_damage() {
     let bench = Bench::new();
     let store = bench.start().await;
