@@ -341,6 +341,32 @@ impl Testnet {
         self.state.save(&self.dir)
     }
 
+    /// Gives a node another port for peers from its next start on: whoever looks for it where it was finds
+    /// nobody.
+    ///
+    /// # Errors
+    /// There is no such node, no port is free, or its state cannot be saved.
+    pub fn move_peer_port(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node_mut(name).with_context(|| format!("there is no node {name}"))?;
+        let address = node.addrs.first().with_context(|| format!("node {name} has no address"))?;
+        let port = address.split('/').nth(4).context("an address has a port")?.to_owned();
+        let free = Ports::new(None).take()?;
+        let moved = |text: &str| {
+            let parts = text
+                .split('/')
+                .map(|part| if part == port { free.to_string() } else { part.to_owned() });
+            parts.collect::<Vec<_>>().join("/")
+        };
+        let mut is_listen = false;
+        for flag in &mut node.flags {
+            if std::mem::replace(&mut is_listen, flag == "--listen") {
+                *flag = moved(flag);
+            }
+        }
+        node.addrs = node.addrs.iter().map(|address| moved(address)).collect();
+        self.state.save(&self.dir)
+    }
+
     /// Pauses a node (SIGSTOP).
     ///
     /// # Errors
