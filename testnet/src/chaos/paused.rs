@@ -16,6 +16,15 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let stored = ctx.http.upload(&stage.url("a0")?, before).await?;
 
     stage.net().pause("a2")?;
+    // At once, while nobody suspects it yet: both have to do with it.
+    let (first, second) = (stage.url("a0")?, stage.url("a1")?);
+    let during = Content { seed: 2, size: OBJECT_BYTES };
+    let (read, stored_during) = futures::join!(
+        ctx.http.check(&first, &stored.cid, before),
+        ctx.http.upload(&second, during)
+    );
+    read.context("through a0, at once")?;
+    let stored_during = stored_during.context("an upload through a1, at once")?;
     for name in ["a0", "a1", "a3", "a4"] {
         let url = stage.url(name)?;
         ctx.http
@@ -23,8 +32,6 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("through {name}"))?;
     }
-    let during = Content { seed: 2, size: OBJECT_BYTES };
-    let stored_during = ctx.http.upload(&stage.url("a1")?, during).await?;
     for name in ["a0", "a1", "a3", "a4"] {
         let url = stage.url(name)?;
         let checked = ctx.http.check(&url, &stored_during.cid, during).await;
