@@ -20,6 +20,8 @@ pub(super) struct Request {
     pub(super) statuses: &'static [u16],
     /// Whether a failure must be a problem document, or may be the bare one of the HTTP library.
     pub(super) reaches_a_route: bool,
+    /// Whether the client ends its side behind it: what is not whole ends in no other way.
+    ends: bool,
     /// Whether it is worth being sent many times.
     pub(super) is_cheap: bool,
 }
@@ -48,9 +50,8 @@ impl Request {
             let write = async {
                 // The peer may refuse early and close; what it answered counts.
                 drop(writer.write_all(&self.bytes).await);
-                // A client that ends its side has gone, as far as the daemon sees; what is not whole only
-                // ends that way.
-                if self.statuses.contains(&CLOSED) {
+                // A client that ends its side has gone, as far as the daemon sees.
+                if self.ends {
                     drop(writer.shutdown().await);
                 }
             };
@@ -88,8 +89,23 @@ struct Inputs(Vec<Request>);
 impl Inputs {
     /// Adds one that the HTTP library refuses.
     fn bare(&mut self, name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) {
-        let (name, bytes) = (name.to_owned(), bytes.into());
-        self.0.push(Request { name, bytes, statuses, reaches_a_route: false, is_cheap: true });
+        let (name, bytes, ends) = (name.to_owned(), bytes.into(), statuses.contains(&CLOSED));
+        self.0.push(Request {
+            name,
+            bytes,
+            statuses,
+            reaches_a_route: false,
+            ends,
+            is_cheap: true,
+        });
+    }
+
+    /// Adds one that it refuses although nothing is missing: an answer is never taken for a client that left.
+    fn whole(&mut self, name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) {
+        self.bare(name, bytes, statuses);
+        if let Some(last) = self.0.last_mut() {
+            last.ends = false;
+        }
     }
 
     /// Adds one that reaches a route: method and path, further headers, body.
@@ -99,7 +115,8 @@ impl Inputs {
         name.truncate(120);
         let bytes = [head.as_bytes(), body].concat();
         let is_cheap = body.len() < 1 << 20;
-        self.0.push(Request { name, bytes, statuses, reaches_a_route: true, is_cheap });
+        let ends = statuses.contains(&CLOSED);
+        self.0.push(Request { name, bytes, statuses, reaches_a_route: true, ends, is_cheap });
     }
 
     /// Adds one with a body of the right length.
@@ -127,22 +144,22 @@ fn heads(inputs: &mut Inputs) {
     inputs.bare("zeros", vec![0; 4096], refused);
     inputs.bare("nothing", "", &[CLOSED]);
     inputs.bare("a method alone", "GET\r\n\r\n", refused);
-    inputs.bare("no version", "GET /healthz\r\n\r\n", refused);
-    inputs.bare("an unknown version", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", &[400, 505, CLOSED]);
+    inputs.whole("no version", "GET /healthz\r\n\r\n", refused);
+    inputs.whole("an unknown version", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", &[400, 505, CLOSED]);
     inputs.bare("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[400, 505, CLOSED]);
     inputs.bare("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), refused);
-    inputs.bare("a zero in the target", "GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n", refused);
-    inputs.bare("a space in a name", "GET / HTTP/1.1\r\nHo st: x\r\n\r\n", refused);
-    inputs.bare("a header without a colon", "GET / HTTP/1.1\r\nHost\r\n\r\n", refused);
-    inputs.bare("a folded header", "GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", refused);
+    inputs.whole("a zero in the target", "GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n", refused);
+    inputs.whole("a space in a name", "GET / HTTP/1.1\r\nHo st: x\r\n\r\n", refused);
+    inputs.whole("a header without a colon", "GET / HTTP/1.1\r\nHost\r\n\r\n", refused);
+    inputs.whole("a folded header", "GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", refused);
     inputs.bare("half a head", "GET /healthz HTTP/1.1\r\nHo", refused);
     let long = "y".repeat(700 << 10);
     let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n");
-    inputs.bare("a head of 700 KiB", head, &[431, CLOSED]);
+    inputs.whole("a head of 700 KiB", head, &[431, CLOSED]);
     let many = "X: y\r\n".repeat(500);
-    inputs.bare("500 headers", format!("GET /healthz HTTP/1.1\r\n{many}\r\n"), &[431, CLOSED]);
+    inputs.whole("500 headers", format!("GET /healthz HTTP/1.1\r\n{many}\r\n"), &[431, CLOSED]);
     let path = "p".repeat(100_000);
-    inputs.bare(
+    inputs.whole(
         "a long target",
         format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n"),
         &[414, 431, CLOSED],
