@@ -1,18 +1,26 @@
 //! Bytes that change on a disk: found, counted, never served.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context, bail, ensure};
 use protocol::Cid;
 
 use super::client::shoal;
-use super::segments::{Damage, records};
+use super::segments::{Damage, Record, records};
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, until};
 use crate::content::Content;
 use crate::harness::UpOptions;
 use crate::http::HttpError;
 
-/// Three of four peers hold each of its blocks, so each holds more than [`DAMAGED`].
+/// Three of four peers hold each of its blocks, so each holds more than [`DAMAGED`]. Damaged on two of them.
 const OBJECT: Content = Content { seed: 9, size: 192 << 20 };
+
+/// As large, and damaged on the third: a copy that nobody repaired is never the last one.
+const OTHER: Content = Content { seed: 10, ..OBJECT };
+
+/// Bytes of its chunks.
+const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Blocks that are damaged on one peer, and how many of them with checksums that fit.
 const DAMAGED: usize = 100;
@@ -32,35 +40,67 @@ async fn several_holders(ctx: &Ctx) -> anyhow::Result<()> {
     let cid = ctx.http.upload(&stage.url("a0")?, OBJECT).await?.cid;
 
     // Under a running daemon, which has the file open.
-    damage_some(&stage, "a1").await?;
-    downloads_find_it(ctx, &stage, "a1", &cid).await.context("damaged while it ran")?;
+    let damaged = damage_some(&stage, "a1", OBJECT).await?;
+    let found = downloads_find_it(ctx, &stage, "a1", &cid, &damaged).await;
+    found.context("damaged while it ran")?;
 
     // Under a daemon that stands: what it finds at its start is no reason to stay down.
     stage.net().stop("a2")?;
-    damage_some(&stage, "a2").await?;
+    let damaged = damage_some(&stage, "a2", OBJECT).await?;
     stage.net().restart("a2").await?;
-    downloads_find_it(ctx, &stage, "a2", &cid).await.context("damaged while it stood")?;
+    let found = downloads_find_it(ctx, &stage, "a2", &cid, &damaged).await;
+    found.context("damaged while it stood")?;
 
-    // After a crash the end of a segment is read again at the start, damage and all.
+    // Without an index segments are read again at the start, damage and all, and the rest is held.
+    let other = ctx.http.upload(&stage.url("a0")?, OTHER).await?.cid;
     stage.net().kill("a3")?;
-    damage_some(&stage, "a3").await?;
+    let damaged = damage_some(&stage, "a3", OTHER).await?.len() as u64;
+    let data_dir = stage.node("a3")?.data_dir.clone();
+    let written = records(&data_dir)?.len() as u64;
+    std::fs::remove_dir_all(data_dir.join("index")).context("no folder of the index")?;
     stage.net().restart("a3").await?;
-    downloads_find_it(ctx, &stage, "a3", &cid).await.context("damaged after a crash")
+    let held = ctx.http.metric(&stage.url("a3")?, "shoal_store_blocks").await?;
+    ensure!(
+        (written - damaged..written - damaged / 2).contains(&held),
+        "a3 holds {held} of {written} blocks, of which {damaged} were damaged"
+    );
+    read_everywhere(ctx, &stage, &other, OTHER).await.context("its index lost")?;
+    read_everywhere(ctx, &stage, &cid, OBJECT).await.context("its index lost")
 }
 
-/// Damages [`DAMAGED`] blocks of a peer.
-async fn damage_some(stage: &Stage, name: &str) -> anyhow::Result<()> {
+/// Damages [`DAMAGED`] blocks of an object on a peer, and returns which.
+async fn damage_some(stage: &Stage, name: &str, object: Content) -> anyhow::Result<BTreeSet<Cid>> {
     let data_dir = stage.node(name)?.data_dir.clone();
+    let starts = (0..object.size).step_by(usize::try_from(CHUNK_BYTES)?);
+    let chunks: BTreeSet<Cid> = starts
+        .map(|start| Cid::of(protocol::Codec::Raw, &object.slice(start, start + CHUNK_BYTES)))
+        .collect();
+    let mut blocks = BTreeMap::new();
     // Late copies may still be on their way.
     until(PATIENCE, async || {
-        let count = records(&data_dir)?.len();
-        ensure!(count >= DAMAGED, "{name} holds {count} blocks in segments");
+        blocks = records(&data_dir)?;
+        blocks.retain(|cid, _| chunks.contains(cid));
+        ensure!(blocks.len() >= DAMAGED, "{name} holds {} blocks in segments", blocks.len());
         Ok(())
     })
     .await?;
-    for (number, record) in records(&data_dir)?.into_values().take(DAMAGED).enumerate() {
+    let damaged: BTreeMap<Cid, Record> = blocks.into_iter().take(DAMAGED).collect();
+    for (number, record) in damaged.values().enumerate() {
         let damage = if number < FORGED { Damage::Forge } else { Damage::Flip };
         record.damage(damage, 7919 * number as u64)?;
+    }
+    Ok(damaged.into_keys().collect())
+}
+
+async fn read_everywhere(
+    ctx: &Ctx,
+    stage: &Stage,
+    cid: &str,
+    object: Content,
+) -> anyhow::Result<()> {
+    for name in stage.names() {
+        let checked = ctx.http.check(&stage.url(&name)?, cid, object).await;
+        checked.with_context(|| format!("through {name}"))?;
     }
     Ok(())
 }
@@ -70,17 +110,24 @@ async fn downloads_find_it(
     stage: &Stage,
     victim: &str,
     cid: &str,
+    damaged: &BTreeSet<Cid>,
 ) -> anyhow::Result<()> {
-    let url = stage.url(victim)?;
-    for name in stage.names() {
-        let checked = ctx.http.check(&stage.url(&name)?, cid, OBJECT).await;
-        checked.with_context(|| format!("through {name}"))?;
-    }
+    read_everywhere(ctx, stage, cid, OBJECT).await?;
+    let (url, data_dir) = (stage.url(victim)?, &stage.node(victim)?.data_dir);
     until(PATIENCE, async || {
         ctx.http.check(&url, cid, OBJECT).await?;
         let counted = ctx.http.metric(&url, "shoal_store_corrupt_blocks_total").await?;
-        ensure!(counted >= DAMAGED as u64, "{victim} counts {counted} corrupt blocks");
-        Ok(())
+        ensure!(counted >= damaged.len() as u64, "{victim} counts {counted} corrupt blocks");
+        let now = records(data_dir)?;
+        // How many depends on how many were met at a time.
+        for cid in damaged {
+            if let Some(record) = now.get(cid)
+                && record.is_whole(cid)?
+            {
+                return Ok(());
+            }
+        }
+        bail!("{victim} has no copy repaired")
     })
     .await?;
     Ok(())

@@ -55,6 +55,17 @@ pub(super) fn records(data_dir: &Path) -> anyhow::Result<BTreeMap<Cid, Record>> 
 }
 
 impl Record {
+    /// Says whether the bytes of the block hash to its name.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn is_whole(&self, cid: &Cid) -> anyhow::Result<bool> {
+        let mut payload = vec![0; self.header.payload_bytes as usize];
+        let file = File::open(&self.path)?;
+        file.read_exact_at(&mut payload, self.offset + RECORD_HEADER_BYTES as u64)?;
+        Ok(cid.matches(&payload))
+    }
+
     /// Damages the block, whether the daemon runs or not. `at` chooses the byte.
     ///
     /// # Errors
