@@ -9,6 +9,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use multihash_codetable::{Code, MultihashDigest};
+use serde::{Deserialize, Serialize};
 
 /// Multicodec of SHA-256.
 const SHA2_256: u64 = 0x12;
@@ -16,7 +17,7 @@ const SHA2_256: u64 = 0x12;
 const TEXT_CHARS_MAX: usize = 128;
 
 /// How the bytes of a block are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Codec {
     /// Bytes of a file, as they are (`raw`, 0x55).
     Raw,
@@ -51,7 +52,8 @@ pub enum CidError {
 /// The name of a block: its codec and the SHA-256 of its bytes.
 ///
 /// Text: CIDv1 in base32 (`bafk…`, `bafy…`). Version 0 (`Qm…`) is read, and becomes version 1.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// As a serde value it is its fields, for binary formats.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cid {
     digest: [u8; 32],
     codec: Codec,

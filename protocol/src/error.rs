@@ -11,7 +11,7 @@ use core::time::Duration;
 pub enum Kind {
     /// What was asked for does not exist. Asking again gives the same.
     NotFound,
-    /// The state of the target forbids it: a precondition failed, or somebody else was first.
+    /// The state of the target forbids it: it exists already, or somebody else was first.
     Conflict,
     /// The request itself is wrong. Correct it.
     Invalid,
@@ -27,11 +27,13 @@ pub enum Kind {
     Corrupt,
     /// A defect of Shoal itself, or of the machine below it.
     Internal,
+    /// The asker's own condition does not hold: what it expected is not so any more.
+    Precondition,
 }
 
 impl Kind {
     /// Every kind, in wire order: the wire code is the index plus one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotFound,
         Self::Conflict,
         Self::Invalid,
@@ -41,6 +43,7 @@ impl Kind {
         Self::Full,
         Self::Corrupt,
         Self::Internal,
+        Self::Precondition,
     ];
 
     /// Returns the name used in problem documents: lower case, underscores.
@@ -56,6 +59,7 @@ impl Kind {
             Self::Full => "full",
             Self::Corrupt => "corrupt",
             Self::Internal => "internal",
+            Self::Precondition => "precondition_failed",
         }
     }
 
@@ -78,6 +82,7 @@ impl Kind {
             Self::Full => 507,
             Self::Corrupt => 502,
             Self::Internal => 500,
+            Self::Precondition => 412,
         }
     }
 
@@ -88,7 +93,7 @@ impl Kind {
             Self::Internal => 1,
             Self::Invalid => 2,
             Self::NotFound => 3,
-            Self::Conflict => 4,
+            Self::Conflict | Self::Precondition => 4,
             Self::Denied => 5,
             Self::Busy | Self::Unavailable | Self::Full => 6,
             Self::Corrupt => 7,
@@ -108,6 +113,7 @@ impl Kind {
             Self::Full => 7,
             Self::Corrupt => 8,
             Self::Internal => 9,
+            Self::Precondition => 10,
         }
     }
 

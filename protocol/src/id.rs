@@ -1,9 +1,12 @@
 //! The names of peers, clusters and owners: fixed-size values with one text form each.
 //!
+//! As serde values they are their bytes, for binary formats; texts for people are made by `Display`.
 //! Never: generates an id. Random ones come from `node`.
 
 use core::fmt;
 use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// Bytes before the key in a libp2p peer id of an Ed25519 key: identity multihash of 36 bytes,
 /// holding a Protobuf `PublicKey { type: Ed25519, data: 32 bytes }`.
@@ -19,7 +22,7 @@ pub struct IdError {
 }
 
 /// A peer, known by its Ed25519 public key. Text: the libp2p peer id, `12D3Koo…`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);
 
 impl PeerId {
@@ -79,14 +82,14 @@ impl FromStr for PeerId {
 }
 
 /// A cluster. Text: 32 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId([u8; 16]);
 
 /// Whoever holds references to blocks: one upload. Text: 32 lower-case hexadecimal digits.
 ///
 /// A block is kept while any owner refers to it, so that an abandoned upload can be taken back
 /// without touching blocks that another one shares.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OwnerId([u8; 16]);
 
 impl OwnerId {

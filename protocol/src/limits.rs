@@ -107,6 +107,9 @@ pub const PEER_ADDRESSES_MAX: usize = 6;
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 200;
 
+/// Addresses in a ticket: a few peers, so that one of them answers, in a text that can still be copied.
+pub const TICKET_ADDRESSES_MAX: usize = 8;
+
 /// Entries of one gossip message.
 pub const GOSSIP_ENTRIES_MAX: usize = 40;
 const _: () = assert!(
@@ -114,12 +117,144 @@ const _: () = assert!(
         <= FRAME_HEAD_BYTES_MAX as usize
 );
 
+/// Longest question of a guest, who need not be a member, in bytes: a ticket, and what a peer says of itself.
+pub const GUEST_QUESTION_BYTES_MAX: usize = 16 << 10;
+
+/// Longest answer to a guest, in bytes: the members of the largest cluster, at a hundred bytes each.
+pub const GUEST_ANSWER_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(GUEST_ANSWER_BYTES_MAX >= 100 * CLUSTER_PEERS_MAX);
+
+/// How long a guest waits for its answer, the connection included, and a peer keeps what one asked.
+pub const GUEST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Owners named in one reply. Whoever asks wants to know that there are some, or one of its own; a
 /// block that more uploads share is not worth a list.
 pub const OWNERS_MAX: usize = 64;
 
 /// Longest text of a failure on the wire, in bytes: a line for people, clipped by the sender.
 pub const DETAIL_BYTES_MAX: usize = 512;
+
+// ---- Metadata ------------------------------------------------------------------------------
+
+/// Longest command, in bytes: 32 of them fit the body of a frame between peers. A topology of about 1,200
+/// peers fits too.
+pub const COMMAND_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(32 * COMMAND_BYTES_MAX <= FRAME_BODY_BYTES_MAX as usize);
+
+/// Longest answer to a command, in bytes: a refusal that names a bucket, a key and why.
+pub const ANSWER_BYTES_MAX: usize = 4 << 10;
+
+/// Log positions whose answers are remembered, so that a repeated command is not applied twice: at 10,000
+/// commands a second more than 6 s, several times what a proposer waits before it gives up.
+pub const REQUESTS_REMEMBERED: u64 = 1 << 16;
+
+/// Shortest and longest name of a bucket, in bytes. Source: S3's naming rules.
+pub const BUCKET_NAME_BYTES_MIN: usize = 3;
+/// See [`BUCKET_NAME_BYTES_MIN`].
+pub const BUCKET_NAME_BYTES_MAX: usize = 63;
+
+/// Longest key of an object, in bytes of UTF-8. Source: S3.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Longest name of a user, in bytes.
+pub const USER_NAME_BYTES_MAX: usize = 64;
+
+/// Longest name of a lock, and of whoever asks for it, in bytes.
+pub const LOCK_NAME_BYTES_MAX: usize = 256;
+
+/// Longest label of a token or ticket, in bytes: a line for people.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// Longest media type, in bytes. Source: RFC 6838 allows 127 on each side of the slash.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// Tags of one object: S3 has 10; a few more for our own.
+pub const TAGS_MAX: usize = 16;
+
+/// Longest name of a tag, in bytes: 128 characters in S3, each at most 4 bytes, cut to a half.
+pub const TAG_NAME_BYTES_MAX: usize = 256;
+
+/// Longest value of a tag, in bytes: 256 characters in S3, likewise.
+pub const TAG_VALUE_BYTES_MAX: usize = 512;
+const _: () = assert!(
+    2 * KEY_BYTES_MAX + TAGS_MAX * (TAG_NAME_BYTES_MAX + TAG_VALUE_BYTES_MAX + 4)
+        <= COMMAND_BYTES_MAX / 2
+);
+
+/// Alternatives of one precondition. Clients send one or two; a long list costs nothing but its bytes.
+pub const MATCH_TAGS_MAX: usize = 64;
+
+/// Most versions that a bucket can be told to keep of one object (all, without a bound, is another
+/// setting): a write reads that many to find the oldest. S3's lifecycle rules go as far.
+pub const KEEP_VERSIONS_MAX: u32 = 100;
+
+/// Versions beyond the bound that go with one write, when a bound was lowered.
+pub const TRIM_VERSIONS_STEP: usize = 256;
+
+/// Entries of the due list in one purge: each may name a key of the greatest length.
+pub const PURGE_ENTRIES_MAX: usize = 48;
+const _: () =
+    assert!(PURGE_ENTRIES_MAX * (BUCKET_NAME_BYTES_MAX + KEY_BYTES_MAX + 32) <= COMMAND_BYTES_MAX);
+
+/// Versions and pins that one command removes at most: some milliseconds of every peer's time.
+pub const PURGE_STEP: usize = 1024;
+
+/// Users of a cluster.
+pub const USERS_MAX: u64 = 10_000;
+
+/// Tokens of one user.
+pub const USER_TOKENS_MAX: u32 = 256;
+
+/// Buckets of a cluster: listings page, so this bounds only what a runaway program leaves behind.
+pub const BUCKETS_MAX: u64 = 100_000;
+
+/// Tickets that are remembered: given out, used or expired.
+pub const TICKETS_MAX: u64 = 1024;
+
+/// Leases at a time, over all kinds: the leader keeps a countdown of some 100 bytes for each.
+pub const LEASES_MAX: u64 = 1 << 17;
+
+/// Sessions of one member at a time. One would do; a daemon that restarts before its last one has run out
+/// opens another, and the oldest beyond this is closed.
+pub const MEMBER_SESSIONS_MAX: usize = 4;
+
+/// Waiters of one lock.
+pub const LOCK_WAITERS_MAX: u32 = 1024;
+
+/// Shortest lease, in milliseconds: below it a busy machine loses leases by chance.
+pub const LEASE_TTL_MS_MIN: u64 = 100;
+
+/// Longest lease, in milliseconds: a week, for an upload over a slow link.
+pub const LEASE_TTL_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
+/// How long deleted content can be had back unless the cluster says otherwise, in milliseconds.
+pub const GRACE_MS_DEFAULT: u64 = 3600 * 1000;
+
+/// Longest grace, in milliseconds: 30 days.
+pub const GRACE_MS_MAX: u64 = 30 * 24 * 3600 * 1000;
+
+/// How long a used, expired or withdrawn ticket is remembered, in milliseconds, so that its refusal can
+/// say why: a day.
+pub const TICKET_MEMORY_MS: u64 = 24 * 3600 * 1000;
+
+/// Earlier topologies that are kept beside the current one, for reads of blocks that have not moved yet.
+pub const TOPOLOGIES_KEPT: usize = 8;
+
+/// Changes of members that one topology takes up: each costs up to 200 ms of the leader's time.
+pub const TOPOLOGY_CHANGES_MAX: usize = 16;
+
+/// Rows of one page of a listing. Source: S3.
+pub const LIST_ROWS_MAX: usize = 1000;
+
+/// Rows that a scan takes from the disk at once.
+pub const SCAN_ROWS: usize = 256;
+
+/// How long a voter may stay away before another peer takes its place: longer than a restart with a long
+/// log to replay, short beside the time to the next failure.
+pub const VOTER_AWAY: Duration = Duration::from_secs(30);
+
+/// Log entries that a learner may lag behind and still become a voter: it catches up within a second.
+pub const VOTER_LAG_MAX: u64 = 1000;
 
 // ---- Transfer ------------------------------------------------------------------------------
 
@@ -212,6 +347,21 @@ pub const STORE_OWNERS_MAX: usize = 64;
 /// up: each may cost a read of a block, and a hostile block can hold thousands.
 pub const STORE_FALSE_RECORDS_MAX: usize = 1024;
 
+// ---- Agreement -----------------------------------------------------------------------------
+
+/// Entries of the Raft log in one message, and in one write. Their bytes are bounded apart from this.
+pub const META_ENTRIES_MAX: u64 = 1_024;
+
+/// Commands of one peer under way to the leader, its own clients' and those it forwards. With the largest
+/// command that is 8 MiB.
+pub const META_PROPOSALS_MAX: usize = 128;
+
+/// Bytes of one page of a snapshot on its way to a peer that lost the log's beginning.
+pub const META_PAGE_BYTES: usize = 512 << 10;
+
+/// Effects of commands that wait for one subscriber. One that falls behind is told so, and reads again.
+pub const META_EFFECTS_MAX: usize = 1_024;
+
 // ---- Disk ----------------------------------------------------------------------------------
 
 /// Calls that wait for one lane (index writes, file writes, reads) of the disk driver.
@@ -220,6 +370,12 @@ pub const DISK_LANE_CALLS_MAX: usize = 256;
 /// Threads that read, and so the reads under way at once: a disk with a queue gains up to here (measured
 /// on two cores), and each may hold a block.
 pub const DISK_READ_THREADS: usize = 4;
+
+/// Threads that read the home of metadata: apart from those that read blocks, which may take long.
+pub const DISK_METADATA_READ_THREADS: usize = 2;
+
+/// Frozen states of the disk at a time. Each keeps what was changed since on the disk, and a thread.
+pub const DISK_VIEWS_MAX: usize = 4;
 
 /// Bytes of index changes that share one sync.
 pub const DISK_GROUP_BYTES_MAX: usize = 8 << 20;

@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on one peer's monotonic clock, in nanoseconds since that peer's origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
@@ -48,7 +50,9 @@ impl Instant {
 /// A point in civil time, in milliseconds since the Unix epoch, as peers tell it to each other.
 ///
 /// Peers' clocks disagree; nothing that must be correct may depend on comparing two of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct WallTime(u64);
 
 impl WallTime {
@@ -62,5 +66,11 @@ impl WallTime {
     #[must_use]
     pub const fn as_unix_millis(self) -> u64 {
         self.0
+    }
+
+    /// Returns the point `millis` milliseconds later, saturating at the end of time.
+    #[must_use]
+    pub const fn after_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
     }
 }

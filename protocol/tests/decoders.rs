@@ -7,6 +7,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use protocol::dag::pb::Node;
 use protocol::dag::{FileBuilder, directory};
+use protocol::metadata::{Command, decode_answer, encode_answer};
 use protocol::record::RecordHeader;
 use protocol::topology::Zone;
 use protocol::wire::{
@@ -29,7 +30,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 9] = [
+const DECODERS: [Decoder; 11] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -39,6 +40,8 @@ const DECODERS: [Decoder; 9] = [
     Decoder { name: "dag_node", valid: dag_nodes, check: check_dag_node },
     Decoder { name: "dag_directory", valid: directories, check: check_directory },
     Decoder { name: "record", valid: records, check: check_record },
+    Decoder { name: "command", valid: || golden("command"), check: check_command },
+    Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
 ];
 
 fn check_header(input: &[u8]) -> bool {
@@ -110,6 +113,32 @@ fn check_record(input: &[u8]) -> bool {
     true
 }
 
+fn check_command(input: &[u8]) -> bool {
+    let Ok(command) = Command::decode(input) else { return false };
+    let again = command.encode().expect("what was accepted is within the limits");
+    assert_eq!(Command::decode(&again), Ok(command));
+    true
+}
+
+fn check_answer(input: &[u8]) -> bool {
+    let Ok(answer) = decode_answer(input) else { return false };
+    let again = encode_answer(&answer).expect("what was accepted is within the limits");
+    assert_eq!(decode_answer(&again), Ok(answer));
+    true
+}
+
+/// Returns the golden vectors of a kind: lines of kind, name and hexadecimal digits.
+fn golden(kind: &str) -> Vec<Vec<u8>> {
+    let lines = include_str!("../src/metadata/golden.txt").lines();
+    let of_kind = lines.filter(|line| line.split(' ').next() == Some(kind));
+    let digits = of_kind.filter_map(|line| line.split(' ').nth(2));
+    let byte = |pair: &[u8]| {
+        let pair = core::str::from_utf8(pair).expect("digits are ASCII");
+        u8::from_str_radix(pair, 16).expect("it is hexadecimal")
+    };
+    digits.map(|digits| digits.as_bytes().chunks_exact(2).map(byte).collect()).collect()
+}
+
 fn dag_nodes() -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     let mut builder = FileBuilder::new();
@@ -165,11 +194,13 @@ fn heads() -> Vec<Vec<u8>> {
         Request::HasBlocks { cids: vec![cid; 3] },
         Request::Release { owner },
         Request::Owners { cid },
+        Request::Meta { body: Bytes::new() },
     ];
     let replies = [
         Err(Fault::busy("full up", Duration::from_millis(250))),
         Ok(Reply::Held(vec![true, false])),
         Ok(Reply::Block(Bytes::new())),
+        Ok(Reply::Meta { body: Bytes::new() }),
         Ok(Reply::Released { blocks: 3, bytes: 300 }),
         Ok(Reply::Owners(vec![owner; 2])),
     ];

@@ -3,14 +3,27 @@
 //! Fields may be added, never renamed or removed: clients of other versions read them.
 //! Never: HTTP itself.
 
+mod access;
+mod cluster;
+mod lock;
+mod object;
+
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::error::{Fault, Kind};
 
+pub use access::{CreateToken, CreateUser, Secret, Token, Tokens, User, Users};
+pub use cluster::{Cluster, CreateInvite, Invite, Invited, Invites, Peer, SetPeer};
+pub use lock::{Lock, LockAnswer, LockOp, LockRequest, LockState};
+pub use object::{
+    Bucket, Buckets, Deleted, Listing, Object, ObjectOp, SetBucket, Source, UploadBegun, Versions,
+};
+
 /// An error, as a problem document (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A URI that names the kind of problem.
     #[serde(rename = "type")]
@@ -53,7 +66,7 @@ impl From<Problem> for Fault {
 }
 
 /// Content that was stored: answer to `POST content`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stored {
     /// Its name.
     pub cid: String,
@@ -63,53 +76,6 @@ pub struct Stored {
     pub dag_bytes: u64,
     /// Blocks, each occurrence counted.
     pub blocks: u64,
-}
-
-/// What a deletion freed, over all peers that answered: answer to `DELETE content/{cid}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freed {
-    /// Copies of blocks.
-    pub blocks: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Peers that did not answer, and keep what they hold.
-    pub peers_missed: u64,
-}
-
-/// The cluster as one peer sees it: answer to `GET cluster`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The epoch of its topology.
-    pub epoch: u64,
-    /// The leader's peer id, while there is one.
-    pub leader: Option<String>,
-    /// Its peers, the asked one included, in order of their ids.
-    pub peers: Vec<Peer>,
-}
-
-/// One peer of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peer {
-    /// Its id.
-    pub peer_id: String,
-    /// Its name.
-    pub name: String,
-    /// Its zone, or empty.
-    pub zone: String,
-    /// Bytes it offers to hold.
-    pub capacity: u64,
-    /// Bytes it holds.
-    pub used: u64,
-    /// `alive`, `suspect`, `dead` or `draining`.
-    pub state: String,
-    /// `voter` or `learner`, once the cluster agrees by Raft.
-    pub raft: Option<String>,
-    /// Multiaddresses, its id included.
-    pub addrs: Vec<String>,
 }
 
 #[cfg(test)]

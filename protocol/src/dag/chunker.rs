@@ -83,6 +83,15 @@ impl Splitter {
         }
     }
 
+    /// Ends a chunk here, because a leaf that was cut before comes next; appends what was left to `out`.
+    pub fn interrupt(&mut self, out: &mut Vec<Bytes>) {
+        while !self.buffer.is_empty() {
+            let chunk = self.cut_buffer();
+            self.emit(chunk, out);
+        }
+        self.has_cut = true;
+    }
+
     /// Appends the chunks of what is left to `out`: of an empty file, one empty chunk.
     pub fn finish(mut self, out: &mut Vec<Bytes>) {
         while !self.buffer.is_empty() || !self.has_cut {

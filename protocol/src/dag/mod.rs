@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod file_node;
 mod hamt;
+mod leaves;
 pub mod pb;
 mod reader;
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub use chunker::{Chunker, Splitter};
 pub use content::Content;
 pub use error::DagError;
 pub use file::{Block, FileBuilder, Root};
+pub use leaves::{Leaf, LeafStep, Leaves};
 pub use reader::{ByteRange, Reader, Wanted};

@@ -1,6 +1,7 @@
 //! What goes into the machine and what comes out, and its times.
 
 use crate::PeerId;
+use crate::topology::Zone;
 use crate::wire::{GossipEntry, Notice};
 use core::time::Duration;
 
@@ -34,6 +35,23 @@ impl Default for Config {
             forget_after: Duration::from_secs(24 * 3600),
         }
     }
+}
+
+/// What is agreed upon about a member, as far as the table shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// Who.
+    pub peer: PeerId,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is.
+    pub zone: Zone,
+    /// Bytes it offers to hold.
+    pub capacity_bytes: u64,
+    /// Multiaddresses it is known to have listened on. What it tells itself is newer.
+    pub addresses: Vec<String>,
+    /// Whether it is being emptied: it gets nothing new.
+    pub draining: bool,
 }
 
 /// What happened.
@@ -76,7 +94,15 @@ pub enum Input {
         /// [`crate::wire::is_address`] are left out.
         addresses: Vec<String>,
     },
-    /// This peer leaves the cluster for good. Afterwards it is silent.
+    /// These are the members, and there are no others: at most
+    /// [`crate::limits::CLUSTER_PEERS_MAX`]. From the first list on, gossip tells only how they are
+    /// doing; a good-bye means nothing, since it takes another list to remove a member.
+    Members {
+        /// All of them. This peer may be missing; it then knows itself by its own account.
+        members: Vec<MemberFacts>,
+    },
+    /// This peer leaves the cluster for good. Afterwards it is silent. For clusters without a list of
+    /// members.
     Leave,
 }
 
@@ -105,5 +131,6 @@ pub enum Output {
         addresses: Vec<String>,
     },
     /// Members, zones or capacities changed: [`super::Membership::topology`] gives another value.
+    /// Never after [`Input::Members`], which comes with a topology of its own.
     TopologyChanged,
 }

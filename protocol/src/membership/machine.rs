@@ -4,9 +4,9 @@
 //! a connection ([`Input::Contact`]); elsewhere one is asked for ([`Output::Dial`]) and greeted
 //! once it is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::interface::{Config, Input, Output};
+use super::interface::{Config, Input, MemberFacts, Output};
 use super::table::{INCARNATION_MAX, Liveness, Merged, PeerInfo, Table};
 use crate::limits::PEER_ADDRESSES_MAX;
 use crate::topology::{Epoch, ReplicaCount, Topology, TopologyPeer};
@@ -18,8 +18,9 @@ use core::time::Duration;
 /// take.
 const DIAL_PAUSE: Duration = Duration::from_secs(2);
 
-/// Connected peers that are in no table yet. They tell who they are within a round trip.
-const STRANGERS_MAX: usize = 256;
+/// Connected peers that are in no table yet. They tell who they are within a round trip, or are on the
+/// next list of members.
+pub(super) const STRANGERS_MAX: usize = 256;
 
 /// Peers that are told good-bye directly; they tell the rest.
 const FAREWELLS_MAX: usize = 16;
@@ -31,6 +32,8 @@ pub struct Membership {
     pub(super) config: Config,
     pub(super) prng: Prng,
     pub(super) table: Table,
+    /// The members, once they are known. The table then holds these and this peer, and nobody else.
+    pub(super) listed: Option<BTreeMap<PeerId, MemberFacts>>,
     /// Peers in contact that are in no table yet.
     pub(super) strangers: BTreeSet<PeerId>,
     /// Up to where the rotating entries have come.
@@ -56,14 +59,16 @@ impl Membership {
         own.incarnation = own.incarnation.min(INCARNATION_MAX);
         let mut table = Table::default();
         table.insert(now, PeerInfo::new(own, Liveness::Alive, now));
-        let (strangers, cursor, last_round) = (BTreeSet::new(), None, None);
-        Ok(Self { own: id, config, prng, table, strangers, cursor, round_at: now, last_round })
+        let (strangers, listed, cursor, last_round) = (BTreeSet::new(), None, None, None);
+        let round_at = now;
+        Ok(Self { own: id, config, prng, table, listed, strangers, cursor, round_at, last_round })
     }
 
     /// Adds a peer known from before, suspected until it is heard of. What is already known, left
-    /// the cluster or fails [`GossipEntry::validate`] is passed over.
+    /// the cluster, is no member or fails [`GossipEntry::validate`] is passed over.
     pub fn remember(&mut self, now: Instant, entry: GossipEntry) {
         let known = self.table.records.contains_key(&entry.peer);
+        let Some(entry) = self.agreed(entry) else { return };
         if !known && entry.state == GossipState::Alive && entry.validate().is_ok() {
             self.table.merge(now, entry, false);
         }
@@ -95,8 +100,10 @@ impl Membership {
                 own.addresses = addresses;
                 own.addresses.retain(|address| is_address(address));
                 own.addresses.truncate(PEER_ADDRESSES_MAX);
+                let own = self.agreed(own.clone()).unwrap_or(own);
                 self.restate(now, own, out);
             }
+            Input::Members { members } => self.set_members(now, members, out),
             Input::Leave => self.leave(now, out),
         }
     }
@@ -155,7 +162,7 @@ impl Membership {
         answer: bool,
         out: &mut Vec<Output>,
     ) {
-        if from == self.own {
+        if from == self.own || !self.may_be_heard(from) {
             return;
         }
         let incarnation_of = |table: &Table| table.records.get(&from).map(|r| r.info.incarnation);
@@ -167,6 +174,7 @@ impl Membership {
                 self.refute(&entry);
                 continue;
             }
+            let Some(entry) = self.agreed(entry) else { continue };
             let merged = self.table.merge(now, entry, peer == from);
             if let Some(record) = self.table.records.get_mut(&peer)
                 && self.strangers.remove(&peer)
@@ -177,7 +185,7 @@ impl Membership {
             outdated |= merged.outdated && peer == from;
             report(peer, Merged { topology: false, ..merged }, out);
         }
-        if topology {
+        if topology && self.listed.is_none() {
             out.push(Output::TopologyChanged);
         }
         if outdated && let Some(known) = self.get(from) {
@@ -207,8 +215,14 @@ impl Membership {
         }
     }
 
-    fn greet(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Output>) {
+    pub(super) fn greet(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Output>) {
         if peer == self.own {
+            return;
+        }
+        if !self.may_be_heard(peer) {
+            if self.strangers.len() < STRANGERS_MAX {
+                self.strangers.insert(peer);
+            }
             return;
         }
         match self.table.records.get_mut(&peer) {
@@ -276,15 +290,16 @@ impl Membership {
     }
 
     /// Replaces what this peer tells of itself.
-    fn restate(&mut self, now: Instant, mut entry: GossipEntry, out: &mut Vec<Output>) {
+    pub(super) fn restate(&mut self, now: Instant, mut entry: GossipEntry, out: &mut Vec<Output>) {
         entry.heartbeat = entry.heartbeat.saturating_add(1);
         let liveness = match entry.state {
             GossipState::Alive => Liveness::Alive,
             GossipState::Left => Liveness::Left,
         };
+        let is_listed = self.listed.is_some();
         if let Some(record) = self.table.records.get_mut(&self.own) {
             let merged = record.update(now, PeerInfo::new(entry, liveness, now));
-            report(self.own, merged, out);
+            report(self.own, Merged { topology: merged.topology && !is_listed, ..merged }, out);
         }
     }
 

@@ -299,7 +299,7 @@ proptest! {
             let connected = match &input {
                 Input::Gossip { from: peer, .. } | Input::Contact { peer } => Some(*peer),
                 Input::Tick | Input::Disconnected { .. } | Input::Unreachable { .. }
-                | Input::Own { .. } | Input::Leave => None,
+                | Input::Own { .. } | Input::Members { .. } | Input::Leave => None,
             };
             let before: Vec<_> = machine.peers().map(|i| (i.id, i.incarnation)).collect();
             let tick = input == Input::Tick;

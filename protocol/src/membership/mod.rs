@@ -2,16 +2,17 @@
 //!
 //! Every peer gossips a table of heartbeats to a few others and judges by its own clock whose
 //! heartbeat has stopped: no coordinator, and traffic per peer that does not grow with the cluster.
-//! Says who is alive, which is a guess; who is a member is a fact, and a dead peer stays one.
-//! Never: decides placement; a short absence moves nothing.
+//! Says who is alive, which is a guess; who is a member is a fact, which [`Input::Members`] brings, and
+//! a dead peer stays one. Never: decides placement; a short absence moves nothing.
 //! Source: van Renesse, Minsky and Hayden, "A gossip-style failure detection service", 1998.
 
 mod interface;
 mod machine;
+mod members;
 mod round;
 mod table;
 
-pub use interface::{Config, Input, Output};
+pub use interface::{Config, Input, MemberFacts, Output};
 pub use machine::Membership;
 pub use table::{Liveness, PeerInfo};
 

@@ -49,7 +49,8 @@ impl Membership {
             record.info.heartbeat = record.info.heartbeat.saturating_add(1);
         }
         let mut changed = Vec::new();
-        if self.table.judge(now, &self.config, self.own, &mut changed) {
+        let forgets = self.listed.is_none();
+        if self.table.judge(now, &self.config, self.own, forgets, &mut changed) {
             out.push(Output::TopologyChanged);
         }
         out.extend(changed.into_iter().map(|peer| Output::Changed { peer }));
@@ -87,7 +88,8 @@ impl Membership {
         if self.prng.chance(1, DEAD_TRIED_ONE_IN) {
             targets.extend(self.prng.index(dead.len()).and_then(|index| dead.get(index)));
         }
-        let strangers: Vec<PeerId> = self.strangers.iter().copied().collect();
+        let strangers = self.strangers.iter().copied().filter(|peer| self.may_be_heard(*peer));
+        let strangers: Vec<PeerId> = strangers.collect();
         targets.extend(self.prng.index(strangers.len()).and_then(|index| strangers.get(index)));
         targets
     }

@@ -59,6 +59,8 @@ pub struct PeerInfo {
     pub liveness: Liveness,
     /// Since when, by this peer's clock.
     pub since: Instant,
+    /// Whether it is agreed that it is to be emptied.
+    pub draining: bool,
 }
 
 impl PeerInfo {
@@ -74,6 +76,7 @@ impl PeerInfo {
             addresses: entry.addresses,
             liveness,
             since: now,
+            draining: false,
         }
     }
 
@@ -180,13 +183,14 @@ impl Table {
         }
     }
 
-    /// Judges everybody but `own` by its silence. Pushes who changed; returns whether a member was
-    /// forgotten. Cost: O(peers).
+    /// Judges everybody but `own` by its silence. `forgets`: also whether anybody is known still.
+    /// Pushes who changed; returns whether a member was forgotten. Cost: O(peers).
     pub(super) fn judge(
         &mut self,
         now: Instant,
         config: &Config,
         own: PeerId,
+        forgets: bool,
         changed: &mut Vec<PeerId>,
     ) -> bool {
         let members = self.members().count();
@@ -203,7 +207,9 @@ impl Table {
                 Liveness::Alive | Liveness::Suspect if silence >= dead_after => Liveness::Dead,
                 Liveness::Alive if silence >= suspect_after => Liveness::Suspect,
                 same @ (Liveness::Alive | Liveness::Suspect) => same,
-                same @ (Liveness::Dead | Liveness::Left) if lasting >= config.forget_after => {
+                same @ (Liveness::Dead | Liveness::Left)
+                    if forgets && lasting >= config.forget_after =>
+                {
                     topology |= same == Liveness::Dead;
                     changed.push(*id);
                     return false;
@@ -258,7 +264,7 @@ impl Record {
             || known.name != told.name
             || known.addresses != told.addresses;
         let since = if known.liveness == told.liveness { known.since } else { now };
-        *known = PeerInfo { since, ..told };
+        *known = PeerInfo { since, draining: known.draining, ..told };
         self.heard = now;
         self.told = 0;
         Merged { changed, topology, outdated: false }

@@ -111,7 +111,12 @@ impl Copies {
             Kind::Busy | Kind::Unavailable | Kind::Corrupt | Kind::Internal => {
                 slot.attempts < PUT_ATTEMPTS_MAX
             }
-            Kind::NotFound | Kind::Conflict | Kind::Invalid | Kind::Denied | Kind::Full => false,
+            Kind::NotFound
+            | Kind::Conflict
+            | Kind::Precondition
+            | Kind::Invalid
+            | Kind::Denied
+            | Kind::Full => false,
         };
         let pause = PUT_RETRY_PAUSE * 4u32.pow(u32::from(slot.attempts.saturating_sub(1)));
         slot.state = State::Failed {

@@ -422,9 +422,12 @@ impl Upload {
 const fn shun_time(kind: Kind, request_timeout: Duration) -> Duration {
     match kind {
         // Room does not come back while an upload is waiting for it.
-        Kind::Full | Kind::Denied | Kind::Invalid | Kind::Conflict | Kind::NotFound => {
-            request_timeout.saturating_mul(3)
-        }
+        Kind::Full
+        | Kind::Denied
+        | Kind::Invalid
+        | Kind::Conflict
+        | Kind::Precondition
+        | Kind::NotFound => request_timeout.saturating_mul(3),
         Kind::Unavailable | Kind::Corrupt | Kind::Internal => Duration::from_secs(1),
         // It comes back soon, and a spare that took its blocks would hold them in the wrong place.
         Kind::Busy => Duration::ZERO,

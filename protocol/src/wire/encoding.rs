@@ -100,12 +100,12 @@ impl Message {
         }
     }
 
-    /// Says whether this message carries a block in the body of its frame.
+    /// Says whether this message carries bytes in the body of its frame.
     const fn has_body(&self) -> bool {
         matches!(
             self,
-            Self::Request { request: Request::PutBlock { .. }, .. }
-                | Self::Reply { outcome: Ok(Reply::Block(_)), .. }
+            Self::Request { request: Request::PutBlock { .. } | Request::Meta { .. }, .. }
+                | Self::Reply { outcome: Ok(Reply::Block(_) | Reply::Meta { .. }), .. }
         )
     }
 }
@@ -136,6 +136,10 @@ fn encode_request(request: &Request, body: &mut Bytes) -> Result<RequestKind, Wi
             RequestKind::Release(schema::Owner { owner: encode_owner(owner) })
         }
         Request::Owners { cid } => RequestKind::Owners(schema::OneCid { cid: encode_cid(cid) }),
+        Request::Meta { body: message } => {
+            *body = message.clone();
+            RequestKind::Meta(schema::Empty {})
+        }
     })
 }
 
@@ -156,6 +160,7 @@ fn decode_request(kind: RequestKind, body: &Bytes) -> Result<Request, WireError>
         RequestKind::HasBlocks(has) => Request::HasBlocks { cids: decode_cids(&has.cids)? },
         RequestKind::Release(release) => Request::Release { owner: decode_owner(&release.owner)? },
         RequestKind::Owners(owners) => Request::Owners { cid: decode_cid(&owners.cid)? },
+        RequestKind::Meta(schema::Empty {}) => Request::Meta { body: body.clone() },
     })
 }
 
@@ -178,6 +183,10 @@ fn encode_reply(reply: &Reply, body: &mut Bytes) -> Result<Outcome, WireError> {
             at_most("owners", owners.len(), OWNERS_MAX)?;
             Outcome::Owners(schema::Owners { owners: owners.iter().map(encode_owner).collect() })
         }
+        Reply::Meta { body: message } => {
+            *body = message.clone();
+            Outcome::Meta(schema::Empty {})
+        }
     })
 }
 
@@ -192,6 +201,7 @@ fn decode_outcome(outcome: Outcome, body: &Bytes) -> Result<Result<Reply, Fault>
             Reply::Held(held.held)
         }
         Outcome::Block(schema::Empty {}) => Reply::Block(body.clone()),
+        Outcome::Meta(schema::Empty {}) => Reply::Meta { body: body.clone() },
         Outcome::Released(released) => {
             Reply::Released { blocks: released.blocks, bytes: released.bytes }
         }

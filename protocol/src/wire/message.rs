@@ -92,6 +92,11 @@ pub enum Request {
         /// The root.
         cid: Cid,
     },
+    /// A message of the peers' agreement (Raft). What it says is the daemon's business.
+    Meta {
+        /// The message: the frame's body.
+        body: Bytes,
+    },
 }
 
 /// What became of a block that was to be kept.
@@ -121,6 +126,11 @@ pub enum Reply {
     },
     /// To [`Request::Owners`]: at most [`crate::limits::OWNERS_MAX`] of them.
     Owners(Vec<OwnerId>),
+    /// To [`Request::Meta`]: the frame's body.
+    Meta {
+        /// The answer.
+        body: Bytes,
+    },
 }
 
 /// What peers tell each other unasked.

@@ -30,7 +30,7 @@ pub(super) struct Request {
     pub(super) id: u64,
     #[prost(uint64, tag = "2")]
     pub(super) patience_ms: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub(super) kind: Option<RequestKind>,
 }
 
@@ -48,6 +48,9 @@ pub(super) enum RequestKind {
     Release(Owner),
     #[prost(message, tag = "8")]
     Owners(OneCid),
+    /// The message is the frame's body.
+    #[prost(message, tag = "9")]
+    Meta(Empty),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -92,7 +95,7 @@ pub(super) struct Owner {
 pub(super) struct Reply {
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Outcome", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Outcome", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -112,6 +115,9 @@ pub(super) enum Outcome {
     Released(Released),
     #[prost(message, tag = "7")]
     Owners(Owners),
+    /// The answer is the frame's body.
+    #[prost(message, tag = "8")]
+    Meta(Empty),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

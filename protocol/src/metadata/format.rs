@@ -1,0 +1,80 @@
+//! The bytes of values, commands and answers: one byte of version, then the value in postcard.
+//!
+//! Postcard describes nothing: fields are never added, removed or moved within a version, and enums only grow at their
+//! end. The golden bytes in the tests hold every kind to that. Never: decides what a value means.
+//! Source: postcard wire format specification, 1.0.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Version of everything that is encoded here.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Why a value has no bytes, or bytes hold no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Written by a later version.
+    #[error(
+        "{what} has version {found}, expected {FORMAT_VERSION}: this peer is older than others"
+    )]
+    Version {
+        /// What was read.
+        what: &'static str,
+        /// Its version.
+        found: u8,
+    },
+    /// More bytes than it may have.
+    #[error("{what} has {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        bytes_max: usize,
+    },
+    /// Bytes that are no such value.
+    #[error("{what} cannot be read: {detail}")]
+    Malformed {
+        /// What was read.
+        what: &'static str,
+        /// Why not.
+        detail: String,
+    },
+}
+
+/// Returns the bytes of a value.
+pub(super) fn encode(
+    what: &'static str,
+    value: &impl Serialize,
+    bytes_max: usize,
+) -> Result<Bytes, FormatError> {
+    let encoded = postcard::to_extend(value, vec![FORMAT_VERSION])
+        .map_err(|error| FormatError::Malformed { what, detail: error.to_string() })?;
+    if encoded.len() > bytes_max {
+        return Err(FormatError::TooLong { what, bytes: encoded.len(), bytes_max });
+    }
+    Ok(encoded.into())
+}
+
+/// Returns the value of bytes, which must be all of them.
+pub(super) fn decode<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+    bytes_max: usize,
+) -> Result<T, FormatError> {
+    if bytes.len() > bytes_max {
+        return Err(FormatError::TooLong { what, bytes: bytes.len(), bytes_max });
+    }
+    let malformed = |detail: String| FormatError::Malformed { what, detail };
+    let (version, rest) = bytes.split_first().ok_or_else(|| malformed("no bytes".to_owned()))?;
+    if *version != FORMAT_VERSION {
+        return Err(FormatError::Version { what, found: *version });
+    }
+    let (value, rest) = postcard::take_from_bytes(rest).map_err(|e| malformed(e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(malformed(format!("{} bytes too many", rest.len())));
+    }
+    Ok(value)
+}
