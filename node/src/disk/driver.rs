@@ -7,14 +7,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use protocol::limits::{DISK_LANE_CALLS_MAX, DISK_READ_THREADS};
-use tokio::sync::{mpsc, oneshot};
+use protocol::limits::{
+    DISK_LANE_CALLS_MAX, DISK_METADATA_READ_THREADS, DISK_READ_THREADS, DISK_VIEWS_MAX,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::file::{RealFile, space_at};
 use super::index::Index;
 use super::lane::{Health, Lane};
+use super::view::RealView;
 use super::writer::{self, Write};
-use crate::env::{Batch, Disk, DiskError, Durability, Map, Space};
+use crate::env::{Batch, Disk, DiskError, Durability, Home, Map, MapReader, Space};
 
 /// A peer's disk: a directory with an index and segment files. Clones are handles to the same one.
 #[derive(Clone)]
@@ -55,10 +58,52 @@ struct Lanes {
 
 #[derive(Clone)]
 struct Senders {
+    blocks: Database,
+    metadata: Database,
+    changes: Lane,
+    views: Arc<Semaphore>,
+}
+
+/// The index of one home with its threads.
+#[derive(Clone)]
+struct Database {
     index: Arc<Index>,
     writes: mpsc::Sender<Write>,
-    changes: Lane,
     reads: Lane,
+}
+
+impl Senders {
+    fn database(self, home: Home) -> Database {
+        match home {
+            Home::Blocks => self.blocks,
+            Home::Metadata => self.metadata,
+        }
+    }
+}
+
+impl Database {
+    /// Opens the index of `home` in `dir` and starts the threads that write and read it.
+    fn open(
+        home: Home,
+        dir: PathBuf,
+        health: &Health,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<Self, DiskError> {
+        let index = Arc::new(Index::open(home, &dir, health.clone())?);
+        let (reader, writer, readers) = match home {
+            Home::Blocks => ("disk-read", "disk-index", DISK_READ_THREADS),
+            Home::Metadata => ("meta-read", "meta-index", DISK_METADATA_READ_THREADS),
+        };
+        let reads = Lane::start(reader, readers, threads)?;
+        let (writes, queue) = mpsc::channel(DISK_LANE_CALLS_MAX);
+        let run = {
+            let (index, health) = (Arc::clone(&index), health.clone());
+            move || writer::run(home, &index, &health, &dir, queue)
+        };
+        let thread = thread::Builder::new().name(writer.into()).spawn(run);
+        threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
+        Ok(Self { index, writes, reads })
+    }
 }
 
 impl RealDisk {
@@ -69,22 +114,17 @@ impl RealDisk {
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
         let health = Health::default();
         let (index_dir, files_dir) = (dir.join("index"), dir.join("segments"));
-        for dir in [&index_dir, &files_dir] {
+        let metadata_dir = dir.join("metadata");
+        for dir in [&index_dir, &metadata_dir, &files_dir] {
             fs::create_dir_all(dir).map_err(|error| health.of_write("create", &error))?;
         }
         sync_dir(dir).map_err(|error| health.of_write("sync", &error))?;
-        let index = Arc::new(Index::open(&index_dir, health.clone())?);
         let mut threads = Vec::new();
+        let blocks = Database::open(Home::Blocks, index_dir, &health, &mut threads)?;
+        let metadata = Database::open(Home::Metadata, metadata_dir, &health, &mut threads)?;
         let changes = Lane::start("disk-write", 1, &mut threads)?;
-        let reads = Lane::start("disk-read", DISK_READ_THREADS, &mut threads)?;
-        let (writes, queue) = mpsc::channel(DISK_LANE_CALLS_MAX);
-        let writer = {
-            let (index, health) = (Arc::clone(&index), health.clone());
-            move || writer::run(&index, &health, &index_dir, queue)
-        };
-        let thread = thread::Builder::new().name("disk-index".into()).spawn(writer);
-        threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
-        let senders = Senders { index, writes, changes, reads };
+        let views = Arc::new(Semaphore::new(DISK_VIEWS_MAX));
+        let senders = Senders { blocks, metadata, changes, views };
         let lanes = RwLock::new(Some(Lanes { senders, threads }));
         Ok(Self { opened: Opened { inner: Arc::new(Inner { files_dir, health, lanes }) } })
     }
@@ -122,17 +162,19 @@ impl Opened {
         call: impl FnOnce(&Health) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
         let health = self.inner.health.clone();
-        let lane = self.senders()?.reads;
+        let lane = self.senders()?.blocks.reads;
         lane.run(move || health.check().and_then(|()| call(&health))).await
     }
 
-    /// Runs a call that reads the index.
+    /// Runs a call that reads an index.
     async fn look<T: Send + 'static>(
         &self,
+        home: Home,
         call: impl FnOnce(&Index) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        let index = self.senders()?.index;
-        self.read(move |_| call(&index)).await
+        let health = self.inner.health.clone();
+        let Database { index, reads, .. } = self.senders()?.database(home);
+        reads.run(move || health.check().and_then(|()| call(&index))).await
     }
 
     fn senders(&self) -> Result<Senders, DiskError> {
@@ -160,26 +202,32 @@ impl Drop for Inner {
 impl Lanes {
     /// Waits until the threads have done what was asked, then closes the index.
     fn close(self) {
-        let Senders { index, writes, changes, reads } = self.senders;
-        drop((writes, changes, reads));
+        let Senders { blocks, metadata, changes, views } = self.senders;
+        let indexes = [blocks, metadata].map(|database| database.index);
+        // Whoever waits for a view hears that there will be none.
+        views.close();
+        drop(changes);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("disk thread panicked");
             }
         }
-        index.wind_down();
+        for index in indexes {
+            index.wind_down();
+        }
     }
 }
 
 impl Disk for RealDisk {
     type File = RealFile;
+    type View = RealView;
 
     async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
-        self.opened.look(move |index| index.get(map, &key)).await
+        self.opened.look(map.home(), move |index| index.get(map, &key)).await
     }
 
     async fn get_many(&self, map: Map, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, DiskError> {
-        self.opened.look(move |index| index.get_many(map, &keys)).await
+        self.opened.look(map.home(), move |index| index.get_many(map, &keys)).await
     }
 
     async fn scan(
@@ -189,12 +237,28 @@ impl Disk for RealDisk {
         until: Option<Bytes>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
-        self.opened.look(move |index| index.scan(map, &from, until, limit)).await
+        let scan = move |index: &Index| index.scan(map, &from, until.as_deref(), limit);
+        self.opened.look(map.home(), scan).await
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        home: Home,
+        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        self.opened.look(home, move |index| question(&index.freeze())).await
+    }
+
+    async fn freeze(&self, home: Home) -> Result<RealView, DiskError> {
+        let senders = self.opened.senders()?;
+        let place = Arc::clone(&senders.views).acquire_owned().await;
+        let place = place.map_err(|_| DiskError::Closed)?;
+        RealView::open(senders.database(home).index, place).await
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), DiskError> {
         let (reply, written) = oneshot::channel();
-        let writes = self.opened.senders()?.writes;
+        let writes = self.opened.senders()?.database(batch.home()?).writes;
         let sent = writes.send(Write { batch, durability, reply }).await;
         sent.map_err(|_| DiskError::Closed)?;
         written.await.map_err(|_| DiskError::Closed)?

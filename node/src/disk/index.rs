@@ -6,13 +6,13 @@ use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB,
     DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::lane::Health;
-use crate::env::{Batch, Change, DiskError, Durability, Map};
+use crate::env::{Batch, Change, DiskError, Durability, Home, Map, MapReader};
 
-/// Bytes of the cache that all maps share. Memory of a daemon is dear: indexes of a TB of large blocks are
+/// Bytes of the cache that all maps of a home share. Memory of a daemon is dear: indexes of a TB of large blocks are
 /// some 200 MB, of which the hot part is small.
 const CACHE_BYTES: usize = 32 << 20;
 /// Bytes that all write buffers take together; above, the largest is flushed.
@@ -25,20 +25,28 @@ const LOG_BYTES_MAX: u64 = 128 << 20;
 /// Table files kept open.
 const FILES_OPEN_MAX: i32 = 256;
 
-/// An open index.
+/// An open index: the database of one home.
 pub(super) struct Index {
+    home: Home,
     db: DB,
     health: Health,
 }
 
+/// One unchanging state of an index.
+pub(super) struct Frozen<'a> {
+    index: &'a Index,
+    snapshot: Snapshot<'a>,
+}
+
 impl Index {
-    /// Opens the index in `dir`, creating it where it is missing.
-    pub(super) fn open(dir: &Path, health: Health) -> Result<Self, DiskError> {
+    /// Opens the index of `home` in `dir`, creating it where it is missing.
+    pub(super) fn open(home: Home, dir: &Path, health: Health) -> Result<Self, DiskError> {
         let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let maps = Map::ALL.into_iter().filter(|map| map.home() == home);
         let families =
-            Map::ALL.map(|map| ColumnFamilyDescriptor::new(map.name(), map_options(map, &cache)));
+            maps.map(|map| ColumnFamilyDescriptor::new(map.name(), map_options(map, &cache)));
         match DB::open_cf_descriptors(&index_options(), dir, families) {
-            Ok(db) => Ok(Self { db, health }),
+            Ok(db) => Ok(Self { home, db, health }),
             Err(error) if is_full(&error) => Err(DiskError::Full),
             Err(error) => Err(health.fail(format!("index: {}", error.into_string()))),
         }
@@ -67,23 +75,38 @@ impl Index {
         &self,
         map: Map,
         from: &[u8],
-        until: Option<Bytes>,
+        until: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
-        if until.as_ref().is_some_and(|until| until.as_ref() <= from) {
-            return Ok(Vec::new());
-        }
-        let mut options = ReadOptions::default();
-        if let Some(until) = until {
-            options.set_iterate_upper_bound(until.to_vec());
-        }
+        let Some(options) = options_of_scan(from, until) else { return Ok(Vec::new()) };
         let mode = IteratorMode::From(from, Direction::Forward);
-        let entries = self.db.iterator_cf_opt(self.family(map)?, options, mode).take(limit);
-        let copied = entries.map(|entry| {
+        let entries = self.db.iterator_cf_opt(self.family(map)?, options, mode);
+        self.copy(entries, limit, usize::MAX)
+    }
+
+    /// Freezes the state as it is now. RocksDB keeps what is changed since for as long as this lives.
+    pub(super) fn freeze(&self) -> Frozen<'_> {
+        Frozen { index: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Copies at most `limit` entries, and none after those that make up `bytes`.
+    fn copy(
+        &self,
+        entries: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        let mut copied = Vec::new();
+        let mut size = 0;
+        for entry in entries.take(limit) {
             let (key, value) = entry.map_err(|error| self.of_read(error))?;
-            Ok((Bytes::from(key), Bytes::from(value)))
-        });
-        copied.collect()
+            size += key.len() + value.len();
+            copied.push((Bytes::from(key), Bytes::from(value)));
+            if size >= bytes {
+                break;
+            }
+        }
+        Ok(copied)
     }
 
     /// Applies batches together: all of them or none.
@@ -97,6 +120,9 @@ impl Index {
             match change {
                 Change::Put { map, key, value } => group.put_cf(self.family(*map)?, key, value),
                 Change::Delete { map, key } => group.delete_cf(self.family(*map)?, key),
+                Change::DeleteRange { map, from, until } => {
+                    group.delete_range_cf(self.family(*map)?, from, until);
+                }
             }
         }
         let mut options = WriteOptions::default();
@@ -117,7 +143,8 @@ impl Index {
 
     fn family(&self, map: Map) -> Result<&ColumnFamily, DiskError> {
         let family = self.db.cf_handle(map.name());
-        family.ok_or_else(|| DiskError::Failed { detail: format!("no map {}", map.name()) })
+        let detail = || format!("no map {} in the home {:?}", map.name(), self.home);
+        family.ok_or_else(|| DiskError::Failed { detail: detail() })
     }
 
     /// Returns the error of a read: damage in one place leaves the others readable.
@@ -130,6 +157,53 @@ impl Index {
             self.health.fail(detail)
         }
     }
+}
+
+impl Frozen<'_> {
+    /// Returns at most `limit` entries with `from <= key < until`, and none after those that make up `bytes`.
+    pub(super) fn page(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        let Some(options) = options_of_scan(from, until) else { return Ok(Vec::new()) };
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let entries = self.snapshot.iterator_cf_opt(self.index.family(map)?, options, mode);
+        self.index.copy(entries, limit, bytes)
+    }
+}
+
+impl MapReader for Frozen<'_> {
+    fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        let value = self.snapshot.get_pinned_cf(self.index.family(map)?, key);
+        let value = value.map_err(|error| self.index.of_read(error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        self.page(map, from, until, limit, usize::MAX)
+    }
+}
+
+/// Returns the options of a scan, or `None` when nothing can lie between its ends.
+fn options_of_scan(from: &[u8], until: Option<&[u8]>) -> Option<ReadOptions> {
+    let mut options = ReadOptions::default();
+    if let Some(until) = until {
+        if until <= from {
+            return None;
+        }
+        options.set_iterate_upper_bound(until.to_vec());
+    }
+    Some(options)
 }
 
 /// Says whether an error of RocksDB comes from a full device. The binding gives the text only.
@@ -175,7 +249,13 @@ fn map_options(map: Map, cache: &Cache) -> Options {
             // Blocks are compressed by whoever made them, or are not worth it.
             options.set_compression_type(DBCompressionType::None);
         }
-        Map::Blocks | Map::References | Map::Segments | Map::Peers => {
+        Map::Blocks
+        | Map::References
+        | Map::Segments
+        | Map::Peers
+        | Map::RaftLog
+        | Map::RaftState
+        | Map::Metadata => {
             options.set_write_buffer_size(BUFFER_BYTES);
             options.set_compression_type(DBCompressionType::Lz4);
         }

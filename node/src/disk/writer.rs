@@ -1,4 +1,4 @@
-//! The thread that writes the index: everything that waits shares one log write and one sync.
+//! The thread that writes the index of a home: everything that waits shares one log write and one sync.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::file::space_at;
 use super::index::Index;
 use super::lane::Health;
-use crate::env::{Batch, Change, DiskError, Durability};
+use crate::env::{Batch, Change, DiskError, Durability, Home};
 
 /// Batches up to this size may use half of the reserve: they are what frees space.
 const LIGHT_BYTES_MAX: usize = 64 << 10;
@@ -25,6 +25,7 @@ pub(super) struct Write {
 
 /// Writes until all senders are gone.
 pub(super) fn run(
+    home: Home,
     index: &Arc<Index>,
     health: &Health,
     dir: &Path,
@@ -38,17 +39,23 @@ pub(super) fn run(
             bytes += put_bytes(&write.batch);
             group.push(write);
         }
-        write_group(index, health, dir, group);
+        write_group(home, index, health, dir, group);
     }
 }
 
-fn write_group(index: &Index, health: &Health, dir: &Path, group: Vec<Write>) {
+fn write_group(home: Home, index: &Index, health: &Health, dir: &Path, group: Vec<Write>) {
     let (accepted, refused): (Vec<_>, Vec<_>) = match space_at(dir, health) {
         Ok(space) => {
             let reserve = reserve_bytes(space.total_bytes);
             group.into_iter().partition(|write| {
                 let light = put_bytes(&write.batch) <= LIGHT_BYTES_MAX;
-                space.free_bytes >= if light { reserve / 2 } else { reserve }
+                space.free_bytes
+                    >= match home {
+                        Home::Blocks if !light => reserve,
+                        Home::Blocks => reserve / 2,
+                        // Blocks are refused first: agreement must go on for anything to be deleted.
+                        Home::Metadata => reserve / 4,
+                    }
             })
         }
         Err(_) => (group, Vec::new()),
@@ -85,7 +92,7 @@ fn reserve_bytes(device_bytes: u64) -> u64 {
 fn put_bytes(batch: &Batch) -> usize {
     let bytes = batch.changes.iter().map(|change| match change {
         Change::Put { key, value, .. } => key.len() + value.len(),
-        Change::Delete { .. } => 0,
+        Change::Delete { .. } | Change::DeleteRange { .. } => 0,
     });
     bytes.sum()
 }

@@ -1,11 +1,27 @@
 //! The disk as a peer sees it: ordered maps with atomic batches, and files written at an offset.
 //!
-//! What a peer may rely on after a crash: everything that was synced is there; what was not synced may be
-//! there whole, in part, or not at all, and files may end anywhere. A failed sync is never retried: the peer stops.
+//! Maps live in one of two homes, which write and sync apart from each other, so that blocks never delay
+//! agreement. What a peer may rely on after a crash: everything that was synced is there; of the batches of one
+//! home that were not, those queued first survive, up to some point between two of them; files may end
+//! anywhere. A failed sync is never retried: the peer stops.
 
 use std::future::Future;
 
 use bytes::Bytes;
+
+/// Where a map is kept: a database of its own, with a log and syncs of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Home {
+    /// The index of blocks, and what else may wait behind it.
+    Blocks,
+    /// The Raft log and what it decided. Its syncs wait for nothing else.
+    Metadata,
+}
+
+impl Home {
+    /// Every home.
+    pub const ALL: [Self; 2] = [Self::Blocks, Self::Metadata];
+}
 
 /// A named ordered map (a column family). Its entries are ordered by the bytes of their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,12 +36,26 @@ pub enum Map {
     Segments,
     /// Addresses of known peers and other facts about the cluster.
     Peers,
+    /// Entries of the Raft log, by index.
+    RaftLog,
+    /// Vote, identity, and how far the log was applied and purged.
+    RaftState,
+    /// What the log decided: `protocol::metadata`, under a prefix that counts installed snapshots.
+    Metadata,
 }
 
 impl Map {
     /// Every map.
-    pub const ALL: [Self; 5] =
-        [Self::Blocks, Self::References, Self::Small, Self::Segments, Self::Peers];
+    pub const ALL: [Self; 8] = [
+        Self::Blocks,
+        Self::References,
+        Self::Small,
+        Self::Segments,
+        Self::Peers,
+        Self::RaftLog,
+        Self::RaftState,
+        Self::Metadata,
+    ];
 
     /// Returns the name on disk.
     #[must_use]
@@ -36,6 +66,20 @@ impl Map {
             Self::Small => "small",
             Self::Segments => "segments",
             Self::Peers => "peers",
+            Self::RaftLog => "raft_log",
+            Self::RaftState => "raft_state",
+            Self::Metadata => "metadata",
+        }
+    }
+
+    /// Returns where it is kept.
+    #[must_use]
+    pub const fn home(self) -> Home {
+        match self {
+            Self::Blocks | Self::References | Self::Small | Self::Segments | Self::Peers => {
+                Home::Blocks
+            }
+            Self::RaftLog | Self::RaftState | Self::Metadata => Home::Metadata,
         }
     }
 }
@@ -67,9 +111,23 @@ pub enum Change {
     Put { map: Map, key: Bytes, value: Bytes },
     /// Removes a key, if it is there.
     Delete { map: Map, key: Bytes },
+    /// Removes every key with `from <= key < until`, at the cost of one change.
+    DeleteRange { map: Map, from: Bytes, until: Bytes },
 }
 
-/// Changes of maps that become visible, and durable, together or not at all.
+impl Change {
+    /// Returns the map that it changes.
+    #[must_use]
+    pub const fn map(&self) -> Map {
+        match self {
+            Self::Put { map, .. } | Self::Delete { map, .. } | Self::DeleteRange { map, .. } => {
+                *map
+            }
+        }
+    }
+}
+
+/// Changes of maps of one home that become visible, and durable, together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// In the order in which they apply.
@@ -85,6 +143,25 @@ impl Batch {
     /// Adds the removal of a key.
     pub fn delete(&mut self, map: Map, key: impl Into<Bytes>) {
         self.changes.push(Change::Delete { map, key: key.into() });
+    }
+
+    /// Adds the removal of every key with `from <= key < until`.
+    pub fn delete_range(&mut self, map: Map, from: impl Into<Bytes>, until: impl Into<Bytes>) {
+        self.changes.push(Change::DeleteRange { map, from: from.into(), until: until.into() });
+    }
+
+    /// Returns the home of its maps; that of blocks when it is empty.
+    ///
+    /// # Errors
+    /// [`DiskError::Failed`] when its maps have different homes: no write could keep it whole.
+    pub fn home(&self) -> Result<Home, DiskError> {
+        let home = self.changes.first().map_or(Home::Blocks, |change| change.map().home());
+        match self.changes.iter().find(|change| change.map().home() != home) {
+            None => Ok(home),
+            Some(other) => Err(DiskError::Failed {
+                detail: format!("a batch reaches into another home, to map {}", other.map().name()),
+            }),
+        }
     }
 }
 
@@ -106,10 +183,51 @@ pub struct Space {
     pub total_bytes: u64,
 }
 
+/// One unchanging state of the maps of one home, for as long as a [`Disk::query`] runs. Its calls block.
+pub trait MapReader {
+    /// Returns the value of a key.
+    ///
+    /// # Errors
+    /// [`DiskError`]; [`DiskError::Failed`] also for a map of another home.
+    fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError>;
+
+    /// Returns at most `limit` entries with `from <= key < until`, in order; no `until` means to the end.
+    ///
+    /// # Errors
+    /// As [`MapReader::get`].
+    fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError>;
+}
+
+/// One unchanging state of the maps of one home that outlives a call, while writes go on. It costs the disk room
+/// for as long as a handle is left, so hold it briefly. Clones are handles to the same one.
+pub trait DiskView: Clone + Send + Sync + 'static {
+    /// Returns at most `limit` entries with `from <= key < until`, in order, and stops early once keys and
+    /// values make up `bytes` or more.
+    ///
+    /// # Errors
+    /// [`DiskError`]
+    fn scan(
+        &self,
+        map: Map,
+        from: Bytes,
+        until: Option<Bytes>,
+        limit: usize,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Vec<(Bytes, Bytes)>, DiskError>> + Send;
+}
+
 /// A peer's disk. Clones are handles to the same one.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
+    /// A frozen state.
+    type View: DiskView;
 
     /// Returns the value of a key.
     ///
@@ -143,7 +261,28 @@ pub trait Disk: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Bytes, Bytes)>, DiskError>> + Send;
 
-    /// Applies a batch. Writers that call at the same time share a sync.
+    /// Runs `question` over one state of a home, where it may take its time: on a thread that reads. That
+    /// state has every write that returned before.
+    ///
+    /// # Errors
+    /// [`DiskError`], those of `question` among them.
+    fn query<T: Send + 'static>(
+        &self,
+        home: Home,
+        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, DiskError>> + Send;
+
+    /// Freezes the state of a home: every write that returned before is in it, none that begins later. Waits
+    /// while [`protocol::limits::DISK_VIEWS_MAX`] are in use.
+    ///
+    /// # Errors
+    /// [`DiskError`]
+    fn freeze(&self, home: Home) -> impl Future<Output = Result<Self::View, DiskError>> + Send;
+
+    /// Applies a batch, all of whose maps have one home. Writers that call at the same time share a sync.
+    ///
+    /// Batches of one home apply, and become durable, in the order in which they were queued, which is the
+    /// order of the first polls of these calls; a batch that was queued is written even if its caller goes.
     ///
     /// # Errors
     /// [`DiskError`]; after any but `Full` the state is unknown and the peer must stop.

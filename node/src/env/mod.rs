@@ -13,8 +13,10 @@ use std::future::Future;
 
 use protocol::{Instant, Prng, WallTime};
 
-pub use disk::{Batch, Change, Disk, DiskError, DiskFile, Durability, Map, Space};
-pub use net::{Inbound, Net, NetError, NetEvent};
+pub use disk::{
+    Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Home, Map, MapReader, Space,
+};
+pub use net::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
 
 /// The machine below a peer, real or simulated. Clones are handles to the same one.
 pub trait Env: Clone + Send + Sync + 'static {

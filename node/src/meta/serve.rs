@@ -1,0 +1,126 @@
+//! The answering side: letters of other members given to Raft, to the state, or refused.
+//!
+//! A letter for another directory or cluster is refused, and one whose sender is known to sit elsewhere. Never:
+//! answers for the leader when it is not.
+
+use protocol::{Fault, Kind, PeerId};
+
+use super::format::{FormatError, Identity, Place};
+use super::handle::Meta;
+use super::types::{Entry, LogId, StoredMembership, Vote};
+use super::wire::{Answer, Appended, Ask, Blob, Candidacy, Letter, Voted, open, seal};
+use crate::env::Env;
+use bytes::Bytes;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
+use openraft::{Snapshot, SnapshotMeta};
+
+impl<E: Env> Meta<E> {
+    /// Answers a message of another peer.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] when it is no message, [`Kind::Internal`] when this peer's agreement has failed.
+    pub async fn serve(&self, from: PeerId, body: Bytes) -> Result<Bytes, Fault> {
+        let invalid = |error: FormatError| Fault::new(Kind::Invalid, error.to_string());
+        let letter: Letter = open("letter", &body).map_err(invalid)?;
+        let answer = if self.is_for_us(from, &letter) {
+            self.answer(letter.ask).await?
+        } else {
+            self.metrics().messages_refused.inc();
+            Answer::Misdelivered
+        };
+        seal("answer", &answer).map_err(invalid)
+    }
+
+    fn is_for_us(&self, from: PeerId, letter: &Letter) -> bool {
+        let Identity { raft_id, cluster } = self.identity();
+        // Who is not known yet may be a leader that this peer has not heard of.
+        let seat = self.seat_of(letter.from);
+        letter.cluster == cluster
+            && letter.to == raft_id
+            && letter.from != raft_id
+            && seat.is_none_or(|peer| peer == from)
+    }
+
+    async fn answer(&self, ask: Ask) -> Result<Answer, Fault> {
+        match ask {
+            Ask::Append { ballot, previous, entries, committed } => {
+                let entries: Result<Vec<Entry>, FormatError> =
+                    entries.into_iter().map(Entry::try_from).collect();
+                let request = AppendEntriesRequest {
+                    vote: ballot.into(),
+                    prev_log_id: previous.map(LogId::from),
+                    entries: entries.map_err(malformed)?,
+                    leader_commit: committed.map(LogId::from),
+                };
+                let response = self.on_host(self.raft().append_entries(request)).await;
+                Ok(Answer::Appended(match response.map_err(failed)? {
+                    AppendEntriesResponse::Success => Appended::All,
+                    AppendEntriesResponse::PartialSuccess(until) => {
+                        Appended::Part(until.map(Place::from))
+                    }
+                    AppendEntriesResponse::Conflict => Appended::Conflict,
+                    AppendEntriesResponse::HigherVote(vote) => Appended::HigherVote(vote.into()),
+                }))
+            }
+            Ask::Vote(candidacy) => {
+                let response = self.on_host(self.raft().vote(vote_request(candidacy))).await;
+                Ok(Answer::Voted(voted(&response.map_err(failed)?)))
+            }
+            Ask::PreVote(candidacy) => {
+                let response = self.on_host(self.raft().pre_vote(vote_request(candidacy))).await;
+                Ok(Answer::Voted(voted(&response.map_err(failed)?)))
+            }
+            Ask::Transfer { ballot, to, last } => {
+                let request = TransferLeaderRequest::new(ballot.into(), to, last.map(LogId::from));
+                let response = self.on_host(self.raft().handle_transfer_leader(request)).await;
+                Ok(Answer::Transfer(response.map_err(failed)?.is_ok()))
+            }
+            Ask::Page { transfer, number, entries } => {
+                let page = entries.into_iter().map(|(Blob(key), Blob(value))| (key, value));
+                let written = self.receiver().page(transfer, number, page.collect()).await;
+                Ok(Answer::Page(written.map_err(failed)?))
+            }
+            Ask::Finish { transfer, pages, ballot, applied, configured } => {
+                let Some(contents) = self.receiver().finish(transfer, pages).await else {
+                    return Ok(Answer::Finished(None));
+                };
+                let last_membership = StoredMembership::try_from(configured).map_err(malformed)?;
+                let last_log_id = applied.map(LogId::from);
+                let meta = SnapshotMeta { last_log_id, last_membership };
+                let snapshot = Snapshot { meta, snapshot: contents };
+                let install = self.raft().install_full_snapshot(Vote::from(ballot), snapshot);
+                let response = self.on_host(install).await.map_err(failed)?;
+                Ok(Answer::Finished(Some(response.vote.into())))
+            }
+            Ask::Propose(command) => Ok(self.propose_here(&command).await),
+            Ask::ReadIndex => Ok(self.read_index_here().await),
+        }
+    }
+}
+
+fn vote_request(candidacy: Candidacy) -> VoteRequest<super::types::Types> {
+    let last = candidacy.last.map(LogId::from);
+    let mut request = VoteRequest::new(candidacy.ballot.into(), last);
+    request.leadership_transfer = candidacy.transfer;
+    request
+}
+
+fn voted(response: &VoteResponse<super::types::Types>) -> Voted {
+    Voted {
+        ballot: response.vote.into(),
+        granted: response.vote_granted,
+        last: response.last_log_id.map(Place::from),
+    }
+}
+
+fn malformed(error: FormatError) -> Fault {
+    Fault::new(Kind::Invalid, error.to_string())
+}
+
+/// Returns the failure of this peer's own agreement.
+pub(super) fn failed(error: impl ToString) -> Fault {
+    let detail = format!("this peer's agreement has failed: {}", error.to_string());
+    Fault::new(Kind::Internal, detail)
+}
