@@ -1,20 +1,26 @@
-//! The network as a peer sees it: frames to and from other peers of the cluster, by class.
+//! The network as a peer sees it: frames to and from other members of the cluster, by class, and questions of
+//! guests, who need not be members.
 //!
 //! The contract is deliberately weak: a frame may be lost, repeated, delayed or overtaken, and a connection
 //! may end at any time; what arrives is whole and from the peer it says. Whoever needs more asks again.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
-use protocol::PeerId;
+use bytes::Bytes;
 use protocol::wire::{Class, Frame};
-use tokio::sync::mpsc;
+use protocol::{ClusterId, PeerId};
+use tokio::sync::{mpsc, oneshot};
 
 /// Why a frame was not handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetError {
-    /// There is no connection to this peer and none could be made.
+    /// There is no connection to this peer and none could be made, or it is no member of our cluster.
     #[error("peer {peer} is not reachable")]
     Unreachable { peer: PeerId },
+    /// None of the addresses led to the peer they name and to an answer of it.
+    #[error("none of {addresses} addresses answered")]
+    Unanswered { addresses: usize },
     /// The network has stopped: the peer shuts down.
     #[error("the network has stopped")]
     Stopped,
@@ -49,6 +55,27 @@ pub enum NetEvent {
     Listening(Vec<String>),
 }
 
+/// The cluster this peer takes part in, as it knows it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Which one. Its id is part of the names of its protocols.
+    pub cluster: ClusterId,
+    /// Everybody who may speak them, with or without this peer itself.
+    pub members: BTreeSet<PeerId>,
+}
+
+/// What a peer asks that need not be a member: it waits for [`Self::answer`] for at most
+/// [`protocol::limits::GUEST_PATIENCE`].
+#[derive(Debug)]
+pub struct GuestQuestion {
+    /// Who asks; the driver has verified this. Anybody can make himself a new identity.
+    pub from: PeerId,
+    /// At most [`protocol::limits::GUEST_QUESTION_BYTES_MAX`].
+    pub question: Bytes,
+    /// Takes at most [`protocol::limits::GUEST_ANSWER_BYTES_MAX`]; dropped, it refuses.
+    pub answer: oneshot::Sender<Bytes>,
+}
+
 /// A peer's network. Clones are handles to the same one.
 pub trait Net: Clone + Send + Sync + 'static {
     /// Returns this peer's id.
@@ -75,4 +102,35 @@ pub trait Net: Clone + Send + Sync + 'static {
 
     /// Takes the receiving end of events; the second call returns `None`.
     fn take_events(&self) -> Option<mpsc::Receiver<NetEvent>>;
+
+    /// Says with whom the cluster's protocols are spoken from now on; `None`, as at the start: with nobody.
+    ///
+    /// Who is left out is cut off at once: its streams end, frames for it are dropped, and if it was connected,
+    /// that is [`NetEvent::Disconnected`]. Who is added is connected when either side dials, or is at once where
+    /// there is a connection already and the other side has added this peer, too.
+    fn set_membership(&self, membership: Option<Membership>);
+
+    /// Speaks a cluster's protocols with everybody who speaks them.
+    ///
+    /// For a daemon that has no list of members yet.
+    #[doc(hidden)]
+    fn admit_everybody(&self, cluster: ClusterId);
+
+    /// Asks a peer at one of these addresses, tried in turn, a question that needs no membership. Returns who
+    /// answered, and what.
+    ///
+    /// `addresses`: multiaddresses that end in `/p2p/<peer id>`; only that peer's answer counts. `question`: at
+    /// most [`protocol::limits::GUEST_QUESTION_BYTES_MAX`]. The question may arrive more than once. Takes at
+    /// most [`protocol::limits::GUEST_PATIENCE`] per address. Cancel-safe: nobody waits for the answer then.
+    ///
+    /// # Errors
+    /// [`NetError::Unanswered`], [`NetError::Stopped`]
+    fn ask_guest(
+        &self,
+        addresses: Vec<String>,
+        question: Bytes,
+    ) -> impl Future<Output = Result<(PeerId, Bytes), NetError>> + Send;
+
+    /// Takes the receiving end of what guests ask; the second call returns `None`.
+    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>>;
 }

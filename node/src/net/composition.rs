@@ -12,7 +12,8 @@ use libp2p::{
     PeerId, StreamProtocol, connection_limits, identify, kad, mdns, memory_connection_limits, ping,
 };
 
-use super::sessions::{Protocols, Sessions};
+use super::guests::{Guests, guests};
+use super::sessions::Sessions;
 use super::settings::{NetSettings, StartError};
 
 /// Kademlia's protocol: our own, so that the public IPFS network and we leave each other alone.
@@ -21,8 +22,8 @@ pub(super) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/shoal/kad/
 /// Identify's protocol version: what a peer says it is.
 const IDENTIFY_PROTOCOL: &str = "/shoal/id/1";
 
-/// Connections with one peer. Two peers that dial each other at once make two; with a limit of one they
-/// would end each other's.
+/// Connections with one peer: two for members, and as many again while they take the place of broken ones, or
+/// when two peers dial each other at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 
 /// Connections that are being made, in each direction. They cost a handshake each.
@@ -44,6 +45,7 @@ pub(super) struct Composition {
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) guests: Guests,
 }
 
 impl Composition {
@@ -54,7 +56,6 @@ impl Composition {
     pub(super) fn new(
         settings: &NetSettings,
         key: &Keypair,
-        protocols: Protocols,
         with_mdns: bool,
     ) -> Result<Self, StartError> {
         let local = key.public().to_peer_id();
@@ -73,11 +74,12 @@ impl Composition {
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(settings.memory_bytes_max),
-            sessions: Sessions::new(protocols),
+            sessions: Sessions::new(local, settings.connections_max as usize / 4 * 3),
             identify: identify::Behaviour::new(identify),
             kad: kademlia(local),
             ping: ping::Behaviour::default(),
             mdns: mdns.into(),
+            guests: guests(),
         })
     }
 }

@@ -87,6 +87,13 @@ pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
+/// Returns the peer that a text's address names, and the address without it, if it may be dialled.
+pub(super) fn named_address(text: &str) -> Option<(PeerId, Multiaddr)> {
+    let address: Multiaddr = text.parse().ok()?;
+    let peer = peer_of(&address)?;
+    Some((peer, usable([address]).pop()?))
+}
+
 /// Returns whether an address names this machine only.
 pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     ip_of(address).is_some_and(|ip| ip.is_loopback())

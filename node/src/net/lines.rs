@@ -1,7 +1,8 @@
 //! The tasks that read and write the streams of connected peers.
 //!
-//! Owns: one writer per peer of the cluster and class, for as long as the peer is connected, and one reader
-//! per peer and class, for as long as its stream lasts. Never: waits.
+//! Owns: one writer per member and class, for as long as there is a session with it, and for as long as its
+//! streams last, one reader per member and class, and at most one more that reads an earlier stream to its end.
+//! Never: waits.
 
 #![expect(clippy::disallowed_methods, reason = "a driver spawns its tasks on its own runtime")]
 
@@ -43,9 +44,49 @@ pub(super) struct Lines {
     metrics: NetMetrics,
     inboxes: PerClass<mpsc::Sender<Inbound>>,
     notes: mpsc::Sender<Note>,
-    /// Where each connected peer's writers take their streams from.
-    writers: BTreeMap<PeerId, PerClass<mpsc::Sender<Stream>>>,
-    readers: BTreeMap<PeerId, PerClass<Option<AbortHandle>>>,
+    writers: BTreeMap<PeerId, PerClass<Writer>>,
+    readers: BTreeMap<PeerId, PerClass<Readers>>,
+}
+
+/// A task that writes.
+#[derive(Debug)]
+struct Writer {
+    /// Where it takes its streams from.
+    streams: mpsc::Sender<Stream>,
+    task: AbortHandle,
+}
+
+impl Drop for Writer {
+    /// Ends the task with its frames and its streams, also where it waits for a peer that reads nothing.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The tasks that read a class of one peer's.
+#[derive(Debug, Default)]
+struct Readers {
+    newest: Option<AbortHandle>,
+    before: Option<AbortHandle>,
+}
+
+impl Readers {
+    /// Adds a reader. A stream that another one replaces is read to its end, since the last frames on it may be
+    /// under way; the one before that is not.
+    fn add(&mut self, reader: AbortHandle) {
+        let before = self.newest.replace(reader);
+        if let Some(oldest) = std::mem::replace(&mut self.before, before) {
+            oldest.abort();
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        for reader in self.newest.iter().chain(&self.before) {
+            reader.abort();
+        }
+    }
 }
 
 impl Lines {
@@ -76,15 +117,14 @@ impl Lines {
             self.start_writers(peer);
         }
         if let Some(writers) = self.writers.get(&peer)
-            && writers.get(class).try_send(stream).is_err()
+            && writers.get(class).streams.try_send(stream).is_err()
         {
             // It has two that it did not look at yet, or it has ended: it asks again when a write fails.
             debug!(%peer, class = class.name(), "stream was not needed");
         }
     }
 
-    /// Reads frames from a stream a peer opened, instead of from its earlier one of this class: so that a peer
-    /// has one reader per class, whatever it opens.
+    /// Reads frames from a stream a peer opened, instead of from its earlier ones of this class.
     pub(super) fn read(&mut self, peer: PeerId, class: Class, stream: Stream) {
         let Some(name) = peer_from_libp2p(&peer) else { return };
         let inbox = self.inboxes.get(class).clone();
@@ -96,13 +136,12 @@ impl Lines {
                 let _has_stopped = notes.send(Note::Malformed { peer, class, err }).await.is_err();
             }
         });
-        let readers = self.readers.entry(peer).or_insert_with(|| PerClass::from_fn(|_| None));
-        if let Some(earlier) = readers.get_mut(class).replace(task.abort_handle()) {
-            earlier.abort();
-        }
+        let readers =
+            self.readers.entry(peer).or_insert_with(|| PerClass::from_fn(|_| Readers::default()));
+        readers.get_mut(class).add(task.abort_handle());
     }
 
-    /// Ends the writers to a peer that is not connected any more; who waits to send is told.
+    /// Ends the writers to a peer with which there is no session any more; who waits to send is told.
     pub(super) fn end_writers(&mut self, peer: PeerId) {
         self.writers.remove(&peer);
         self.metrics.set_peers(self.writers.len());
@@ -111,15 +150,9 @@ impl Lines {
         }
     }
 
-    /// Ends the readers of a peer that is not connected any more.
+    /// Ends the readers of a peer that is not connected any more, or may say nothing any more.
     pub(super) fn end_readers(&mut self, peer: PeerId) {
-        if let Some(readers) = self.readers.remove(&peer) {
-            for class in Class::ALL {
-                if let Some(reader) = readers.get(class) {
-                    reader.abort();
-                }
-            }
-        }
+        self.readers.remove(&peer);
     }
 
     fn start_writers(&mut self, peer: PeerId) {
@@ -129,11 +162,11 @@ impl Lines {
             let (streams, streams_out) = mpsc::channel(STREAMS_WAITING_MAX);
             let notes = self.notes.clone();
             let tally = self.metrics.sent(class);
-            tokio::spawn(write_frames(frames, streams_out, tally, async move || {
+            let task = tokio::spawn(write_frames(frames, streams_out, tally, async move || {
                 // Nobody takes it only when the network stops.
                 let _has_stopped = notes.send(Note::WriteFailed { peer, class }).await.is_err();
             }));
-            streams
+            Writer { streams, task: task.abort_handle() }
         });
         self.writers.insert(peer, writers);
         self.metrics.set_peers(self.writers.len());

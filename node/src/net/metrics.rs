@@ -28,6 +28,7 @@ pub struct NetMetrics {
     dial_failures: Counter,
     handshake_failures: Counter,
     commands_refused: Counter,
+    guests_refused: Counter,
 }
 
 impl NetMetrics {
@@ -56,6 +57,17 @@ impl NetMetrics {
             "Dials that were not begun because too many waited",
             self.commands_refused.clone(),
         );
+        net.register(
+            "guests_refused",
+            "Questions of guests that were too many, or found nobody to answer",
+            self.guests_refused.clone(),
+        );
+    }
+
+    /// Returns how many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.connections.get()
     }
 
     /// Returns how many frames were malformed.
@@ -108,6 +120,10 @@ impl NetMetrics {
 
     pub(super) fn handshake_failed(&self) {
         self.handshake_failures.inc();
+    }
+
+    pub(super) fn guest_refused(&self) {
+        self.guests_refused.inc();
     }
 
     pub(super) fn command_refused(&self) {

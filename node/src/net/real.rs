@@ -8,21 +8,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::PeerId;
-use protocol::limits::INBOX_FRAMES_MAX;
+use bytes::Bytes;
+use protocol::limits::{GUEST_PATIENCE, INBOX_FRAMES_MAX};
 use protocol::wire::{Class, Frame};
+use protocol::{ClusterId, PeerId};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::identity::peer_id_of;
+use super::discovery::named_address;
+use super::identity::{peer_from_libp2p, peer_id_of};
+use super::latest::Latest;
 use super::links::{Links, PerClass};
 use super::metrics::NetMetrics;
+use super::sessions::{Admission, Protocols};
 use super::settings::{NetSettings, StartError};
 use super::swarm::{Command, Parts, SwarmTask};
 use super::transport::Stack;
-use crate::env::{Inbound, Net, NetError, NetEvent};
+use crate::env::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
 
 /// Threads for the swarm and its connections: encryption of one busy stream takes one, so that another
 /// remains for heartbeats.
@@ -37,6 +41,9 @@ const COMMANDS_MAX: usize = 1024;
 /// Events that wait to be taken. The task keeps as many again, and then takes no more from the swarm.
 const EVENTS_MAX: usize = 1024;
 
+/// Questions of guests that wait to be taken; more are refused.
+const GUESTS_WAITING_MAX: usize = 32;
+
 /// The real network. Clones are handles to the same one; it ends with the last.
 #[derive(Clone, Debug)]
 pub struct RealNet(Arc<Inner>);
@@ -49,6 +56,8 @@ struct Inner {
     commands: mpsc::Sender<Command>,
     inboxes: Mutex<PerClass<Option<mpsc::Receiver<Inbound>>>>,
     events: Mutex<Option<mpsc::Receiver<NetEvent>>>,
+    guests: Mutex<Option<mpsc::Receiver<GuestQuestion>>>,
+    admission: Arc<Latest<Admission>>,
     stop: CancellationToken,
     _runtime: NetRuntime,
 }
@@ -93,12 +102,16 @@ impl RealNet {
         let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (inboxes_in, inboxes) = PerClass::from_fn(|_| mpsc::channel(INBOX_FRAMES_MAX)).unzip();
+        let (guests_in, guests) = mpsc::channel(GUESTS_WAITING_MAX);
+        let admission = Arc::new(Latest::default());
         let parts = Parts {
             links: Arc::clone(&links),
             metrics: metrics.clone(),
             inboxes: inboxes_in,
             events: events_in,
             commands: commands_out,
+            guests: guests_in,
+            admission: Arc::clone(&admission),
             stop: stop.clone(),
         };
         let handle = runtime.handle().clone();
@@ -116,6 +129,8 @@ impl RealNet {
             commands,
             inboxes: Mutex::new(inboxes.map(|_, inbox| Some(inbox))),
             events: Mutex::new(Some(events)),
+            guests: Mutex::new(Some(guests)),
+            admission,
             stop,
             _runtime: runtime,
         })))
@@ -146,6 +161,20 @@ impl RealNet {
             }
         };
         timeout(CONNECT_PATIENCE, asked).await.unwrap_or(Err(NetError::Unreachable { peer }))
+    }
+
+    /// Asks the peer at one address. Returns `None` when there is no answer.
+    async fn ask_at(
+        &self,
+        address: String,
+        question: Bytes,
+    ) -> Result<Option<(PeerId, Bytes)>, NetError> {
+        let (reply, answer) = oneshot::channel();
+        let Some((peer, address)) = named_address(&address) else { return Ok(None) };
+        let command = Command::Ask { peer, address, question, reply };
+        self.0.commands.send(command).await.map_err(|_| NetError::Stopped)?;
+        let answer = answer.await.map_err(|_| NetError::Stopped)?;
+        Ok(answer.and_then(|answer| Some((peer_from_libp2p(&peer)?, answer))))
     }
 }
 
@@ -187,6 +216,33 @@ impl Net for RealNet {
 
     fn take_events(&self) -> Option<mpsc::Receiver<NetEvent>> {
         self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set_membership(&self, membership: Option<Membership>) {
+        self.0.admission.put(Admission::of(membership));
+    }
+
+    fn admit_everybody(&self, cluster: ClusterId) {
+        self.0.admission.put(Admission::Everybody(Protocols::of(cluster)));
+    }
+
+    async fn ask_guest(
+        &self,
+        addresses: Vec<String>,
+        question: Bytes,
+    ) -> Result<(PeerId, Bytes), NetError> {
+        let tried = addresses.len();
+        for address in addresses {
+            let asked = self.ask_at(address, question.clone());
+            if let Some(answered) = timeout(GUEST_PATIENCE, asked).await.unwrap_or(Ok(None))? {
+                return Ok(answered);
+            }
+        }
+        Err(NetError::Unanswered { addresses: tried })
+    }
+
+    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
+        self.0.guests.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Peers on loopback, with real sockets. Waits for events, never for time.
 
+use std::collections::BTreeSet;
+
 use protocol::limits::{INBOX_FRAMES_MAX, OUTBOX_FRAMES_MAX};
 use protocol::wire::Class;
 
@@ -84,6 +86,10 @@ async fn a_peer_is_met_at_the_address_that_another_one_tells_of() {
     let mut b = b.unwrap();
     // When a third peer, told of its address by nobody but the first, sends it a frame.
     let mut c = TestPeer::start(Plan::default()).await;
+    a.admit(c.id, true);
+    b.admit(c.id, true);
+    c.admit(a.id, true);
+    c.admit(b.id, true);
     c.net.dial(a.id, vec![a.address.clone()]);
     c.expect(NetEvent::Connected(a.id)).await;
     c.event(|e| matches!(e, NetEvent::Connected(peer) if *peer == b.id)).await;
@@ -94,10 +100,13 @@ async fn a_peer_is_met_at_the_address_that_another_one_tells_of() {
 
 #[tokio::test]
 async fn a_chain_of_peers_that_know_one_other_each_becomes_a_mesh() {
+    let keys: Vec<_> = (0..10).map(|_| generate()).collect();
+    let members: BTreeSet<_> = keys.iter().map(peer_id_of).collect();
     let mut peers: Vec<TestPeer> = Vec::new();
-    for _ in 0..10 {
+    for key in keys {
         let bootstrap = peers.last().map(|last| last.address.clone()).into_iter().collect();
-        peers.push(TestPeer::start(Plan { bootstrap, ..Plan::default() }).await);
+        let plan = Plan { key, bootstrap, members: members.clone(), ..Plan::default() };
+        peers.push(TestPeer::start(plan).await);
     }
     let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
     for peer in &mut peers {
@@ -189,6 +198,8 @@ async fn frames_flow_after_both_dialled_at_once() {
 async fn both_dial_at_once() {
     let mut a = TestPeer::start(Plan::default()).await;
     let mut b = TestPeer::start(Plan::default()).await;
+    a.admit(b.id, true);
+    b.admit(a.id, true);
     a.net.dial(b.id, vec![b.address.clone()]);
     b.net.dial(a.id, vec![a.address.clone()]);
     a.expect(NetEvent::Connected(b.id)).await;
@@ -211,6 +222,9 @@ async fn peers_of_different_clusters_exchange_nothing() {
         ..Plan::default()
     })
     .await;
+    // Although each takes the other one for a member.
+    ours.admit(theirs.id, true);
+    theirs.admit(ours.id, true);
     ours.net.dial(theirs.id, vec![theirs.address.clone()]);
     ours.expect(NetEvent::Unreachable(theirs.id)).await;
     for class in Class::ALL {
@@ -220,8 +234,7 @@ async fn peers_of_different_clusters_exchange_nothing() {
         assert_eq!(sent, Err(NetError::Unreachable { peer: ours.id }));
         assert_eq!((ours.waiting(class), theirs.waiting(class)), (0, 0));
     }
-    let is_about_them =
-        |e: &NetEvent| matches!(e, NetEvent::Connected(_) | NetEvent::Discovered { .. });
+    let is_about_them = |e: &NetEvent| matches!(e, NetEvent::Connected(_));
     assert!(!ours.other_events().iter().any(is_about_them));
     assert!(!theirs.other_events().iter().any(is_about_them));
 }
@@ -230,6 +243,7 @@ async fn peers_of_different_clusters_exchange_nothing() {
 async fn a_peer_nobody_knows_and_oneself_are_unreachable() {
     let mut a = TestPeer::start(Plan::default()).await;
     let nobody = peer_id_of(&SecretKey::from_bytes([9; 32]));
+    a.admit(nobody, true);
     for peer in [nobody, a.id] {
         let sent = soon("send", a.net.send(peer, Class::Control, frame("hello", 0))).await;
         assert_eq!(sent, Err(NetError::Unreachable { peer }));
@@ -247,7 +261,6 @@ async fn all_addresses_of_both_families_share_a_port() {
     let port = free_port();
     let settings = NetSettings {
         key: generate(),
-        cluster: super::test_peer::cluster(1),
         listen: vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip6/::/tcp/{port}")],
         bootstrap: Vec::new(),
         mdns: false,
@@ -264,7 +277,6 @@ async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
     let a = TestPeer::start(Plan::default()).await;
     let settings = |listen: &str| NetSettings {
         key: generate(),
-        cluster: super::test_peer::cluster(1),
         listen: vec![listen.to_owned()],
         bootstrap: Vec::new(),
         mdns: false,

@@ -2,8 +2,6 @@
 //!
 //! Never: reads environment or files.
 
-use protocol::ClusterId;
-
 use super::identity::SecretKey;
 
 /// Everything the network must know before it starts.
@@ -11,8 +9,6 @@ use super::identity::SecretKey;
 pub struct NetSettings {
     /// Who this peer is.
     pub key: SecretKey,
-    /// The cluster it belongs to; peers of others are met, but exchange no frames with it.
-    pub cluster: ClusterId,
     /// Multiaddresses to listen on: TCP or QUIC (`/ip4/0.0.0.0/tcp/4101`, `/ip4/0.0.0.0/udp/4101/quic-v1`).
     pub listen: Vec<String>,
     /// Multiaddresses of peers to start from, with or without `/p2p/<id>` at their end.

@@ -10,10 +10,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use protocol::PeerId;
-use protocol::limits::FRAME_HEADER_BYTES;
+use protocol::limits::{FRAME_HEADER_BYTES, OUTBOX_FRAMES_MAX};
 use protocol::wire::{Frame, FrameError, FrameHeader};
 use tokio::sync::mpsc;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::metrics::Tally;
 use crate::env::Inbound;
@@ -21,6 +21,10 @@ use crate::env::Inbound;
 /// Frames up to this body are gathered, so that many small ones cost one record of the layers below; larger
 /// bodies are handed down as they are. 16 KiB is one record of Noise and of TLS.
 const GATHER_BYTES_MAX: usize = 16 << 10;
+
+/// Frames written before a newer stream is looked for: an outbox full. A sender that never ceases would keep the
+/// writer on the old one for ever.
+const BATCH_FRAMES_MAX: usize = OUTBOX_FRAMES_MAX;
 
 /// Why a stream is read no further.
 #[derive(Debug)]
@@ -76,15 +80,17 @@ pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
     tally: Tally,
     mut on_failure: impl AsyncFnMut(),
 ) {
-    let mut current = None;
+    let (mut current, mut retiring) = (None, None);
     let mut gathered = Vec::with_capacity(2 * GATHER_BYTES_MAX);
     loop {
         tokio::select! {
             biased; // A newer stream first: the present one is about to fail.
             stream = streams.recv() => match stream {
-                Some(stream) => current = Some(stream),
+                // What was written to the one before is to arrive, which ends only after it.
+                Some(stream) => retiring = current.replace(stream),
                 None => return,
             },
+            () = close(&mut retiring), if retiring.is_some() => retiring = None,
             frame = outbox.recv(), if current.is_some() => {
                 let (Some(frame), Some(stream)) = (frame, current.as_mut()) else { return };
                 gathered.clear();
@@ -98,7 +104,16 @@ pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes `first` and whatever follows it in the outbox without a wait, then flushes.
+/// Closes a stream after what was written to it. Cancel-safe.
+async fn close(stream: &mut Option<impl AsyncWrite + Unpin>) {
+    if let Some(stream) = stream
+        && let Err(err) = stream.close().await
+    {
+        debug!(%err, "stream was not closed");
+    }
+}
+
+/// Writes `first` and what follows it in the outbox without a wait, up to a bound, then flushes.
 async fn write_batch(
     stream: &mut (impl AsyncWrite + Unpin),
     first: Frame,
@@ -107,8 +122,10 @@ async fn write_batch(
     tally: &Tally,
 ) -> io::Result<()> {
     let mut next = Some(first);
+    let mut left = BATCH_FRAMES_MAX;
     while let Some(frame) = next {
-        next = outbox.try_recv().ok();
+        left -= 1;
+        next = if left > 0 { outbox.try_recv().ok() } else { None };
         match FrameHeader::of(&frame) {
             Ok(header) => gathered.extend_from_slice(&header.encode()),
             Err(err) => {
@@ -146,14 +163,20 @@ async fn write_body(
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadEnd, read_frame, read_frames, write_frames};
+    use super::{BATCH_FRAMES_MAX, ReadEnd, read_frame, read_frames, write_frames};
     use crate::net::NetMetrics;
     use bytes::Bytes;
     use futures::executor::block_on;
     use futures::io::Cursor;
+    use futures::{AsyncWrite, FutureExt as _};
     use proptest::prelude::*;
     use protocol::PeerId;
+    use protocol::limits::OUTBOX_FRAMES_MAX;
     use protocol::wire::{Class, Frame, FrameError};
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
     use tokio::sync::mpsc;
 
     fn frame(head: usize, body: usize) -> Frame {
@@ -196,6 +219,65 @@ mod tests {
             prop_assert_eq!(received, frames);
             prop_assert!(matches!(end, ReadEnd::Closed));
         }
+    }
+
+    /// A stream at each of whose writes another frame is waiting already, for a long time.
+    struct Flooded {
+        name: char,
+        used: Arc<Mutex<String>>,
+        frames: mpsc::Sender<Frame>,
+        /// A newer stream, and whom it is given to at the first write.
+        newer: Option<(Box<Flooded>, mpsc::Sender<Flooded>)>,
+    }
+
+    impl AsyncWrite for Flooded {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = {
+                let mut used = self.used.lock().unwrap();
+                used.push(self.name);
+                used.len()
+            };
+            if count < 10_000 {
+                let _is_full = self.frames.try_send(frame(10, 20_000)).is_err();
+            }
+            if let Some((newer, streams)) = self.newer.take() {
+                streams.try_send(*newer).unwrap_or_else(|_| panic!("there is room"));
+            }
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_newer_stream_is_used_although_frames_never_cease() {
+        let used = Arc::new(Mutex::new(String::new()));
+        let (frames, outbox) = mpsc::channel(OUTBOX_FRAMES_MAX);
+        let (streams_in, streams) = mpsc::channel(2);
+        frames.try_send(frame(10, 20_000)).unwrap();
+        let stream = |name, newer| {
+            let (used, frames) = (Arc::clone(&used), frames.clone());
+            Flooded { name, used, frames, newer }
+        };
+        let newer = (Box::new(stream('b', None)), streams_in.clone());
+        streams_in.try_send(stream('a', Some(newer))).unwrap_or_else(|_| panic!("there is room"));
+        let tally = NetMetrics::default().sent(Class::Bulk);
+        let written = write_frames(outbox, streams, tally, async || panic!("streams do not fail"));
+        assert!(written.now_or_never().is_none(), "it waits for frames");
+        let used = used.lock().unwrap();
+        let on_first = used.find('b').expect("the newer stream was used");
+        assert!(on_first <= 3 * BATCH_FRAMES_MAX, "{on_first} writes to the older stream");
+        assert!(used[on_first..].chars().all(|name| name == 'b'));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, kad, mdns, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, kad, mdns, ping, request_response};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -20,16 +21,18 @@ use tracing::{debug, info, warn};
 use super::bootstrap::Bootstrap;
 use super::composition::{Composition, CompositionEvent, KAD_PROTOCOL};
 use super::discovery::{ToMeet, is_loopback, usable};
+use super::guests::{self, Answers, Asks, GuestEvent, Reply};
 use super::identity::{peer_from_libp2p, peer_to_libp2p};
+use super::latest::Latest;
 use super::lines::{Lines, Note};
 use super::links::{Links, PerClass};
 use super::malformed::LogLimiter;
 use super::metrics::NetMetrics;
-use super::sessions::{Protocols, SessionEvent};
+use super::sessions::{Admission, SessionEvent};
 use super::settings::{NetSettings, StartError};
 use super::transport::{self, Stack};
 use super::wanted::{Wanted, answer};
-use crate::env::{Inbound, NetEvent};
+use crate::env::{GuestQuestion, Inbound, NetEvent};
 
 /// Events that wait for room in their channel. Then the swarm is not polled until there is some.
 const BACKLOG_MAX: usize = 1024;
@@ -50,6 +53,8 @@ pub(super) enum Command {
     Connect { peer: protocol::PeerId, done: oneshot::Sender<bool> },
     /// Connect to this peer, trying these addresses too.
     Dial { peer: protocol::PeerId, addresses: Vec<String> },
+    /// Ask this peer as a guest, at this address unless it is connected.
+    Ask { peer: PeerId, address: Multiaddr, question: Bytes, reply: Reply },
 }
 
 /// What the task shares with the handles.
@@ -59,6 +64,8 @@ pub(super) struct Parts {
     pub(super) inboxes: PerClass<mpsc::Sender<Inbound>>,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) guests: mpsc::Sender<GuestQuestion>,
+    pub(super) admission: Arc<Latest<Admission>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -66,7 +73,6 @@ pub(super) struct Parts {
 pub(super) struct SwarmTask {
     parts: Parts,
     swarm: Swarm<Composition>,
-    protocols: Protocols,
     bootstrap: Bootstrap,
     to_meet: ToMeet,
     limiter: LogLimiter,
@@ -75,6 +81,8 @@ pub(super) struct SwarmTask {
     wanted: Wanted,
     lines: Lines,
     notes: mpsc::Receiver<Note>,
+    answers: Answers,
+    asks: Asks,
 }
 
 impl SwarmTask {
@@ -90,10 +98,9 @@ impl SwarmTask {
         let key = settings.key.keypair();
         let listen = parse(&settings.listen)?;
         let bootstrap = parse(&settings.bootstrap)?;
-        let protocols = Protocols::of(settings.cluster);
         let with_mdns = settings.mdns && !listen.iter().all(is_loopback);
         let transport = transport::build(&key, stack)?;
-        let behaviour = Composition::new(settings, &key, protocols.clone(), with_mdns)?;
+        let behaviour = Composition::new(settings, &key, with_mdns)?;
         let config =
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_MAX);
         let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
@@ -119,10 +126,10 @@ impl SwarmTask {
         }
         let (lines, notes) =
             Lines::new(Arc::clone(&parts.links), parts.metrics.clone(), parts.inboxes.clone());
+        let answers = Answers::new(parts.guests.clone());
         Ok(Self {
             parts,
             swarm,
-            protocols,
             bootstrap: Bootstrap::new(bootstrap, Instant::now()),
             to_meet: ToMeet::new(),
             limiter: LogLimiter::new(),
@@ -131,6 +138,8 @@ impl SwarmTask {
             wanted: Wanted::new(),
             lines,
             notes,
+            answers,
+            asks: Asks::default(),
         })
     }
 
@@ -139,15 +148,17 @@ impl SwarmTask {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let events = self.parts.events.clone();
+        let admission = Arc::clone(&self.parts.admission);
         loop {
             // Until there is room for events, nothing is done that makes more of them.
             let has_room = self.backlog.len() < BACKLOG_MAX;
             tokio::select! {
-                // Stop; what our own tasks report and wait with; events, which make room; the clock; orders,
-                // which come from a bounded number of callers; what the outside does last, so that a flood
-                // of it cannot starve the rest.
+                // Stop; who is cut off, also when nobody takes events; what our own tasks report and wait with;
+                // events, which make room; the clock; answers and orders, which come from a bounded number of
+                // callers; what the outside does last, so that a flood of it cannot starve the rest.
                 biased;
                 () = self.parts.stop.cancelled() => break,
+                admission = admission.take() => self.admit(admission),
                 Some(note) = self.notes.recv() => self.on_note(note),
                 permit = events.reserve(), if !self.backlog.is_empty() => match permit {
                     Ok(permit) => {
@@ -159,6 +170,9 @@ impl SwarmTask {
                     Err(_) => self.backlog.clear(),
                 },
                 _ = tick.tick() => self.on_tick(),
+                answered = self.answers.next(), if self.answers.are_due() => {
+                    guests::send(&mut self.swarm.behaviour_mut().guests, answered);
+                }
                 command = self.parts.commands.recv(), if has_room => match command {
                     Some(command) => self.on_command(command),
                     None => break,
@@ -178,7 +192,17 @@ impl SwarmTask {
                 self.bootstrap.failed(connection, false);
             }
         }
+        self.swarm.behaviour_mut().sessions.dial_due(now);
         self.meet(now);
+    }
+
+    /// Changes who may take part, and cuts off who may not any more.
+    fn admit(&mut self, admission: Admission) {
+        for peer in self.swarm.behaviour_mut().sessions.admit(admission) {
+            self.lines.end_readers(peer);
+            self.end_session(peer);
+            self.give_up(peer);
+        }
     }
 
     /// Dials peers that were heard of.
@@ -209,6 +233,10 @@ impl SwarmTask {
                 }
                 self.want(id, None);
             }
+            Command::Ask { peer, address, question, reply } => {
+                let guests = &mut self.swarm.behaviour_mut().guests;
+                self.asks.ask(guests, peer, address, question, reply);
+            }
         }
     }
 
@@ -219,7 +247,7 @@ impl SwarmTask {
             waiter.into_iter().for_each(|waiter| answer(waiter, !is_own));
             return;
         }
-        if self.swarm.behaviour().sessions.is_foreign(&peer) {
+        if !self.swarm.behaviour().sessions.admits(&peer) {
             waiter.into_iter().for_each(|waiter| answer(waiter, false));
             self.emit(peer, NetEvent::Unreachable);
             return;
@@ -228,10 +256,12 @@ impl SwarmTask {
             self.emit(peer, NetEvent::Unreachable);
             return;
         }
+        // It may admit us only now.
+        self.swarm.behaviour_mut().sessions.begin(peer);
         let options =
             DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).build();
         match self.swarm.dial(options) {
-            // Connected and being asked for its cluster, or dialled already: the outcome is an event.
+            // Connected and being asked for a session, or dialled already: the outcome is an event.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(err) => {
                 debug!(%peer, %err, "peer was not dialled");
@@ -365,6 +395,7 @@ impl SwarmTask {
                 debug!(%peer, "connection closed: no answer to ping");
                 let _was_open = self.swarm.close_connection(connection);
             }
+            CompositionEvent::Guests(event) => self.on_guest(event),
             CompositionEvent::Limits(never) => match never {},
             CompositionEvent::Memory(never) => match never {},
             // Queries and their statistics, round trips, and what identify sent.
@@ -384,17 +415,44 @@ impl SwarmTask {
                 behaviour.kad.add_address(&peer, address.clone());
             }
         }
-        if self.protocols.are_spoken(&info.protocols)
-            && let Some(peer) = peer_from_libp2p(&peer)
-        {
+        let sessions = &behaviour.sessions;
+        let is_ours = match sessions.admission() {
+            Admission::Everybody(protocols) => protocols.are_spoken(&info.protocols),
+            Admission::Nobody | Admission::Members(..) => sessions.admits(&peer),
+        };
+        if is_ours && let Some(peer) = peer_from_libp2p(&peer) {
             let addresses = addresses.iter().map(Multiaddr::to_string).collect();
             self.backlog.push_back(NetEvent::Discovered { peer, addresses });
         }
     }
 
-    fn on_session(&mut self, event: SessionEvent) {
+    fn on_guest(&mut self, event: GuestEvent) {
+        use request_response::{Event, Message};
         match event {
-            SessionEvent::Opened { peer, class, stream } => {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                if !self.answers.take(peer, request, channel) {
+                    self.parts.metrics.guest_refused();
+                }
+            }
+            Event::Message { message: Message::Response { request_id, response }, .. } => {
+                self.asks.answered(request_id, response);
+            }
+            Event::OutboundFailure { peer, request_id, error, .. } => {
+                debug!(%peer, err = %error, "question was not answered");
+                self.asks.failed(request_id);
+            }
+            Event::InboundFailure { peer, error, .. } => {
+                debug!(%peer, err = %error, "guest was not answered");
+            }
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_session(&mut self, event: SessionEvent) {
+        // It may have been cut off since.
+        let is_admitted = |peer: &PeerId| self.swarm.behaviour().sessions.admits(peer);
+        match event {
+            SessionEvent::Opened { peer, class, stream } if is_admitted(&peer) => {
                 let is_new = !self.lines.serve(&peer);
                 self.lines.write(peer, class, stream);
                 if is_new {
@@ -402,12 +460,20 @@ impl SwarmTask {
                     self.emit(peer, NetEvent::Connected);
                 }
             }
-            SessionEvent::Accepted { peer, class, stream } => self.lines.read(peer, class, stream),
-            SessionEvent::Foreign { peer } => self.give_up(peer),
-            SessionEvent::Lost { peer } => {
-                self.lines.end_writers(peer);
-                self.emit(peer, NetEvent::Disconnected);
+            SessionEvent::Accepted { peer, class, stream } if is_admitted(&peer) => {
+                self.lines.read(peer, class, stream);
             }
+            SessionEvent::Opened { .. } | SessionEvent::Accepted { .. } => {}
+            SessionEvent::Refused { peer } => self.give_up(peer),
+            SessionEvent::Lost { peer } => self.end_session(peer),
+        }
+    }
+
+    /// Ends the writers to a peer, if there are some.
+    fn end_session(&mut self, peer: PeerId) {
+        if self.lines.serve(&peer) {
+            self.lines.end_writers(peer);
+            self.emit(peer, NetEvent::Disconnected);
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests of a driver wait by the real clock")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +16,10 @@ use tokio::time::timeout;
 
 use super::identity::{SecretKey, generate};
 use super::links::PerClass;
-use super::sessions::{Protocols, SessionEvent, Sessions};
+use super::sessions::{Admission, Protocols, SessionEvent, Sessions};
 use super::transport::{self, Stack};
 use super::{NetSettings, RealNet};
-use crate::env::{Inbound, Net, NetEvent};
+use crate::env::{Inbound, Membership, Net, NetEvent};
 
 /// Nothing in these tests takes a tenth of this, unless the machine is very busy.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -43,9 +44,12 @@ pub(super) fn frame(head: &str, body_bytes: usize) -> Frame {
 pub(super) struct Plan {
     pub(super) key: SecretKey,
     pub(super) cluster: u8,
+    /// Who is a member from the start.
+    pub(super) members: BTreeSet<PeerId>,
     pub(super) listen: String,
     pub(super) bootstrap: Vec<String>,
     pub(super) stack: Stack,
+    pub(super) connections_max: u32,
 }
 
 impl Default for Plan {
@@ -53,9 +57,11 @@ impl Default for Plan {
         Self {
             key: generate(),
             cluster: 1,
+            members: BTreeSet::new(),
             listen: TCP.to_owned(),
             bootstrap: Vec::new(),
             stack: Stack::fastest(),
+            connections_max: 100,
         }
     }
 }
@@ -65,6 +71,8 @@ pub(super) struct TestPeer {
     pub(super) id: PeerId,
     /// Where it listens, without its id.
     pub(super) address: String,
+    cluster: ClusterId,
+    members: BTreeSet<PeerId>,
     inboxes: PerClass<mpsc::Receiver<Inbound>>,
     events: mpsc::Receiver<NetEvent>,
     /// Events that came while another one was awaited.
@@ -75,20 +83,30 @@ impl TestPeer {
     pub(super) async fn start(plan: Plan) -> Self {
         let settings = NetSettings {
             key: plan.key,
-            cluster: cluster(plan.cluster),
             listen: vec![plan.listen],
             bootstrap: plan.bootstrap,
             mdns: false,
-            connections_max: 100,
+            connections_max: plan.connections_max,
             memory_bytes_max: usize::MAX,
             agent_version: "test".to_owned(),
         };
         let net = RealNet::start_with(&settings, plan.stack).unwrap();
+        let cluster = cluster(plan.cluster);
+        net.set_membership(Some(Membership { cluster, members: plan.members.clone() }));
         let inboxes = PerClass::from_fn(|class| net.take_inbox(class).unwrap());
         let events = net.take_events().unwrap();
         assert!(net.take_events().is_none() && net.take_inbox(Class::Bulk).is_none());
         let id = net.local_peer();
-        let mut peer = Self { net, id, address: String::new(), inboxes, events, seen: Vec::new() };
+        let mut peer = Self {
+            net,
+            id,
+            address: String::new(),
+            cluster,
+            members: plan.members,
+            inboxes,
+            events,
+            seen: Vec::new(),
+        };
         let listening = peer.event(|event| matches!(event, NetEvent::Listening(_))).await;
         let NetEvent::Listening(addresses) = listening else { unreachable!() };
         peer.address = addresses[0].clone();
@@ -125,6 +143,11 @@ impl TestPeer {
         soon("frame", self.inboxes.get_mut(class).recv()).await.expect("the network runs")
     }
 
+    /// Takes the inbox of a class, so that it can be read beside the others.
+    pub(super) fn take(&mut self, class: Class) -> mpsc::Receiver<Inbound> {
+        std::mem::replace(self.inboxes.get_mut(class), mpsc::channel(1).1)
+    }
+
     /// Returns how many frames of a class wait.
     pub(super) fn waiting(&self, class: Class) -> usize {
         self.inboxes.get(class).len()
@@ -134,20 +157,40 @@ impl TestPeer {
         soon("send", self.net.send(to, class, frame)).await.unwrap();
     }
 
-    /// Connects with another peer, and waits until both know.
+    /// Takes a peer for a member from now on, or for none.
+    pub(super) fn admit(&mut self, peer: PeerId, is_member: bool) {
+        if is_member {
+            self.members.insert(peer);
+        } else {
+            self.members.remove(&peer);
+        }
+        let (cluster, members) = (self.cluster, self.members.clone());
+        self.net.set_membership(Some(Membership { cluster, members }));
+    }
+
+    /// Returns where it listens, with its id.
+    pub(super) fn named_address(&self) -> String {
+        format!("{}/p2p/{}", self.address, self.id)
+    }
+
+    /// Connects with another peer as members of one cluster, and waits until both know.
     pub(super) async fn meet(&mut self, other: &mut Self) {
+        self.admit(other.id, true);
+        other.admit(self.id, true);
         self.net.dial(other.id, vec![other.address.clone()]);
         self.expect(NetEvent::Connected(other.id)).await;
         other.expect(NetEvent::Connected(self.id)).await;
     }
 }
 
-/// Returns a peer of the cluster whose streams and connections are the test's to use.
+/// Returns a peer of the cluster, for which everybody is a member, and whose streams and connections are the
+/// test's to use; it dials no second connection by itself.
 pub(super) fn bare_member() -> Swarm<Sessions> {
     let key = generate().keypair();
     let config =
         libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
-    let sessions = Sessions::new(Protocols::of(cluster(1)));
+    let mut sessions = Sessions::new(key.public().to_peer_id(), 0);
+    assert!(sessions.admit(Admission::Everybody(Protocols::of(cluster(1)))).is_empty());
     let transport = transport::build(&key, Stack::fastest()).unwrap();
     Swarm::new(transport, sessions, key.public().to_peer_id(), config)
 }

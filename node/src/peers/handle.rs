@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Notice;
 use protocol::{ClusterId, Fault, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::placements::Placements;
+use super::roster::Roster;
 use super::task::{self, Command};
 use super::view::View;
 use crate::env::{Env, NetEvent};
@@ -39,6 +40,7 @@ pub struct PeersSettings {
 pub struct Peers {
     view: Arc<RwLock<Arc<View>>>,
     commands: mpsc::Sender<Command>,
+    placements: Placements,
 }
 
 impl Peers {
@@ -57,17 +59,35 @@ impl Peers {
     ) -> Result<Self, Fault> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let membership = task::restored(&env, &settings).await?;
-        let first = task::view(&env, &membership, &settings, BTreeSet::new()).await;
+        let first = task::view(&env, &membership, &settings, BTreeSet::new(), None).await;
         let view = Arc::new(RwLock::new(Arc::new(first)));
+        let placements = settings.placements.clone();
         let task = task::Task::new(env.clone(), settings, membership, rpc, Arc::clone(&view));
         env.spawn("peers", task.run(inbox, events, notices));
-        Ok(Self { view, commands })
+        Ok(Self { view, commands, placements })
     }
 
     /// Returns what is known now. Cost: one clone of an `Arc`.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says who the members are and where blocks belong, and returns when [`Self::view`] shows it. Cost: a
+    /// placement for each topology that is not remembered. Cancel-safe: it is done, or nothing is.
+    ///
+    /// Until it is called the first time, members are whoever gossips. Returns at once when the machine has ended.
+    pub async fn set_members(&self, roster: Roster) {
+        let (done, is_done) = oneshot::channel();
+        if self.commands.send(Command::Members(roster, done)).await.is_ok() {
+            let _has_ended = is_done.await.is_err();
+        }
+    }
+
+    /// Returns the memory of placements that this service uses.
+    #[must_use]
+    pub fn placements(&self) -> Placements {
+        self.placements.clone()
     }
 
     /// Tells the others how many bytes this peer holds. Skipped when the task is behind: the next call says it too.

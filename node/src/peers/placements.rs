@@ -10,8 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::placement::Placement;
 use protocol::topology::Topology;
 
-/// Placements kept unless said otherwise. Each takes some 400 KiB.
-const KEPT: usize = 4;
+/// Placements kept unless said otherwise: the present one, the earlier ones that reads consult, and two to
+/// come back to. Each takes some 400 KiB.
+const KEPT: usize = EARLIER_MAX + 3;
+
+/// Earlier topologies that reads consult.
+pub(super) const EARLIER_MAX: usize = 8;
 
 /// A bounded memory of placements. Clones share it.
 #[derive(Clone, Debug)]

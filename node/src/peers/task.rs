@@ -5,12 +5,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use protocol::membership::{Config, Input, Liveness, Membership, Output};
+use protocol::topology::Topology;
 use protocol::wire::{Class, Frame, GossipEntry, GossipState, Message, Notice};
 use protocol::{Fault, Kind, PeerId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use super::handle::PeersSettings;
+use super::placements::EARLIER_MAX;
+use super::roster::Roster;
 use super::view::View;
 use crate::env::{Batch, Disk, Durability, Env, Map, Net, NetEvent};
 use crate::rpc::Rpc;
@@ -23,6 +26,8 @@ const SENDS_MAX: usize = 64;
 pub(super) enum Command {
     /// This peer holds so many bytes.
     Used(u64),
+    /// These are the members; says when it is done.
+    Members(Roster, oneshot::Sender<()>),
 }
 
 /// Owns the peer table.
@@ -36,6 +41,8 @@ pub(super) struct Task<E: Env> {
     used_bytes: u64,
     addresses: Vec<String>,
     disconnected: BTreeSet<PeerId>,
+    /// Where blocks belong and belonged, once that was said.
+    topologies: Option<(Topology, Vec<Topology>)>,
 }
 
 impl<E: Env> Task<E> {
@@ -57,6 +64,7 @@ impl<E: Env> Task<E> {
             used_bytes: 0,
             addresses: Vec::new(),
             disconnected: BTreeSet::new(),
+            topologies: None,
         }
     }
 
@@ -75,6 +83,10 @@ impl<E: Env> Task<E> {
                     Some(Command::Used(used_bytes)) => {
                         self.used_bytes = used_bytes;
                         self.own_changed().await;
+                    }
+                    Some(Command::Members(roster, done)) => {
+                        self.set_members(roster).await;
+                        let _has_gone = done.send(()).is_err();
                     }
                     None => return,
                 },
@@ -122,6 +134,38 @@ impl<E: Env> Task<E> {
         }
     }
 
+    async fn set_members(&mut self, roster: Roster) {
+        let Roster { members, topology, mut earlier } = roster;
+        earlier.truncate(EARLIER_MAX);
+        self.topologies = Some((topology, earlier));
+        let before: BTreeSet<PeerId> = self.membership.peers().map(|info| info.id).collect();
+        self.step(Input::Members { members }).await;
+        self.disconnected.retain(|peer| self.membership.get(*peer).is_some());
+        self.forget(before).await;
+        self.place().await;
+    }
+
+    /// Publishes where blocks belong now.
+    async fn place(&mut self) {
+        let view = view(
+            &self.env,
+            &self.membership,
+            &self.settings,
+            self.disconnected.clone(),
+            self.topologies.clone(),
+        )
+        .await;
+        let before = Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner));
+        if before.placement().topology() != view.placement().topology() {
+            info!(
+                epoch = view.placement().topology().epoch().0,
+                peers = view.placement().topology().peers().len(),
+                "topology changed"
+            );
+        }
+        self.publish(view);
+    }
+
     async fn own_changed(&mut self) {
         let input = Input::Own {
             capacity_bytes: self.settings.capacity_bytes,
@@ -146,14 +190,7 @@ impl<E: Env> Task<E> {
             }
         }
         if topology_changed {
-            let view =
-                view(&self.env, &self.membership, &self.settings, self.disconnected.clone()).await;
-            info!(
-                epoch = view.placement().topology().epoch().0,
-                peers = view.peers().len(),
-                "topology changed"
-            );
-            self.publish(view);
+            self.place().await;
         } else if !changed.is_empty() {
             self.refresh();
         }
@@ -205,13 +242,26 @@ impl<E: Env> Task<E> {
             .filter(|peer| **peer != own)
             .filter_map(|peer| self.membership.get(*peer))
         {
-            let key = info.id.public_key().to_vec();
+            let key = key(info.id);
             if info.liveness == Liveness::Left {
                 batch.delete(Map::Peers, key);
             } else if let Some(value) = encode_entry(info.to_entry()) {
                 batch.put(Map::Peers, key, value);
             }
         }
+        self.write(batch).await;
+    }
+
+    /// Forgets on disk whoever of `before` is not known any more.
+    async fn forget(&self, before: BTreeSet<PeerId>) {
+        let mut batch = Batch::default();
+        for peer in before.into_iter().filter(|peer| self.membership.get(*peer).is_none()) {
+            batch.delete(Map::Peers, key(peer));
+        }
+        self.write(batch).await;
+    }
+
+    async fn write(&self, batch: Batch) {
         if batch.changes.is_empty() {
             return;
         }
@@ -220,6 +270,11 @@ impl<E: Env> Task<E> {
             warn!(err = %error, "known peers not saved");
         }
     }
+}
+
+/// Returns the key under which a peer is remembered.
+fn key(peer: PeerId) -> Bytes {
+    Bytes::copy_from_slice(peer.public_key())
 }
 
 fn encode_entry(entry: GossipEntry) -> Option<Bytes> {
@@ -271,25 +326,34 @@ pub(super) async fn restored<E: Env>(
     Ok(machine)
 }
 
-/// Returns the view of the machine's table. Cost: a placement, 30 ms for twenty peers.
+/// Returns the view of the machine's table, placed by the topologies that are agreed on (the present one and
+/// the earlier ones), or by the table while there are none. Cost: a placement for each that is not remembered,
+/// 30 ms for twenty peers.
 pub(super) async fn view<E: Env>(
     env: &E,
     membership: &Membership,
     settings: &PeersSettings,
     disconnected: BTreeSet<PeerId>,
+    topologies: Option<(Topology, Vec<Topology>)>,
 ) -> View {
-    let topology = membership.topology(settings.replicas);
+    let (topology, earlier) =
+        topologies.unwrap_or_else(|| (membership.topology(settings.replicas), Vec::new()));
     let placements = settings.placements.clone();
-    let placement = env.compute(move || placements.of(&topology)).await;
+    let placed = env.compute(move || {
+        let earlier = earlier.iter().map(|topology| placements.of(topology)).collect();
+        (placements.of(&topology), earlier)
+    });
+    let (placement, earlier) = placed.await;
     let peers = membership.peers().map(|info| (info.id, info.clone())).collect();
-    View::new(env.net().local_peer(), placement, peers, disconnected)
+    View::new(env.net().local_peer(), placement, earlier, peers, disconnected)
 }
 
 impl View {
-    /// Returns this view with the table as it is now, and the same placement.
+    /// Returns this view with the table as it is now, and the same placements.
     fn with_peers(&self, membership: &Membership, disconnected: BTreeSet<PeerId>) -> Self {
         let peers: BTreeMap<_, _> =
             membership.peers().map(|info| (info.id, info.clone())).collect();
-        Self::new(self.own(), self.placement_arc(), peers, disconnected)
+        let (placement, earlier) = self.placements();
+        Self::new(self.own(), placement, earlier, peers, disconnected)
     }
 }

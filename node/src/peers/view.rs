@@ -15,6 +15,8 @@ use protocol::{Cid, PeerId};
 pub struct View {
     own: PeerId,
     placement: Arc<Placement>,
+    // Latest first.
+    earlier: Vec<Arc<Placement>>,
     peers: BTreeMap<PeerId, PeerInfo>,
     // Peers whose connection ended and has not come back, whatever the failure detector says yet.
     disconnected: BTreeSet<PeerId>,
@@ -26,12 +28,13 @@ impl View {
     pub(super) fn new(
         own: PeerId,
         placement: Arc<Placement>,
+        earlier: Vec<Arc<Placement>>,
         peers: BTreeMap<PeerId, PeerInfo>,
         disconnected: BTreeSet<PeerId>,
     ) -> Self {
         let names: BTreeSet<&Zone> = peers.values().map(|info| &info.zone).collect();
         let zones = names.into_iter().cloned().zip((0..=u16::MAX).map(ZoneIndex)).collect();
-        Self { own, placement, peers, disconnected, zones }
+        Self { own, placement, earlier, peers, disconnected, zones }
     }
 
     /// Returns this peer's id.
@@ -46,31 +49,54 @@ impl View {
         &self.peers
     }
 
-    /// Returns where blocks belong.
+    /// Returns where blocks belong now.
     #[must_use]
     pub fn placement(&self) -> &Placement {
         &self.placement
     }
 
-    pub(super) fn placement_arc(&self) -> Arc<Placement> {
-        Arc::clone(&self.placement)
+    /// Returns where blocks belonged before, latest first, as long as some may still be there.
+    #[must_use]
+    pub fn earlier(&self) -> &[Arc<Placement>] {
+        &self.earlier
     }
 
-    /// Returns who should hold a block and, after them, who would come next, best first.
-    /// Cost: O(peers), at most `CANDIDATES_MAX` in the result.
+    pub(super) fn placements(&self) -> (Arc<Placement>, Vec<Arc<Placement>>) {
+        (Arc::clone(&self.placement), self.earlier.clone())
+    }
+
+    /// Returns who should get a block and, after them, who would come next, best first; nobody who is being
+    /// emptied. Cost: O(peers), at most `CANDIDATES_MAX` in the result.
     #[must_use]
     pub fn candidates(&self, cid: &Cid) -> Vec<Candidate> {
-        let ranked = self.placement.ranked(Partition::of(cid), CANDIDATES_MAX);
-        ranked.into_iter().map(|peer| self.candidate(peer)).collect()
+        let draining = self.peers.values().filter(|info| info.draining).count();
+        let ranked = self.placement.ranked(Partition::of(cid), CANDIDATES_MAX + draining);
+        let takes = |peer: &PeerId| self.peers.get(peer).is_none_or(|info| !info.draining);
+        let ranked = ranked.into_iter().filter(takes).take(CANDIDATES_MAX);
+        ranked.map(|peer| self.candidate(peer)).collect()
     }
 
-    /// Returns the same with this peer in front, holder or not: asking oneself costs nothing.
+    /// Returns who may hold a block, likeliest first: this peer, since asking oneself costs nothing, the replica
+    /// set of now, those of before, and then who would come next. At most one more than `CANDIDATES_MAX`.
     #[must_use]
     pub fn holders(&self, cid: &Cid) -> Vec<Candidate> {
-        let mut candidates = self.candidates(cid);
-        candidates.retain(|candidate| candidate.peer != self.own);
-        candidates.insert(0, self.candidate(self.own));
-        candidates
+        let partition = Partition::of(cid);
+        let set = |placement: &Arc<Placement>| {
+            placement.ranked(partition, placement.topology().replicas().get())
+        };
+        let sets = std::iter::once(&self.placement).chain(&self.earlier).flat_map(set);
+        let rest = self.placement.ranked(partition, CANDIDATES_MAX);
+        let mut ranked = vec![self.own];
+        for peer in sets.chain(rest) {
+            if ranked.len() > CANDIDATES_MAX {
+                break;
+            }
+            // Who was removed since cannot be asked.
+            if self.peers.contains_key(&peer) && !ranked.contains(&peer) {
+                ranked.push(peer);
+            }
+        }
+        ranked.into_iter().map(|peer| self.candidate(peer)).collect()
     }
 
     /// Returns how a peer is doing. A lost connection makes it suspect: it comes before the failure detector's
@@ -81,6 +107,7 @@ impl View {
         if is_lost { Liveness::Suspect } else { info.liveness }
     }
 
+    /// Returns a peer as a transfer sees it.
     fn candidate(&self, peer: PeerId) -> Candidate {
         let info = self.peers.get(&peer);
         let is_alive = info.is_some_and(|info| self.liveness(info) == Liveness::Alive);
@@ -89,3 +116,7 @@ impl View {
         Candidate { peer, zone, usable }
     }
 }
+
+#[cfg(test)]
+#[path = "view_test.rs"]
+mod tests;

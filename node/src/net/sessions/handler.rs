@@ -1,7 +1,8 @@
 //! The end of sessions inside one connection.
 //!
-//! Opens a stream when the behaviour says so, and passes on every stream either side opened. Its queue of
-//! events stays short: libp2p polls a handler before it negotiates the next stream, and stops polling a
+//! Opens a stream when the behaviour says so, and passes on every stream either side opened. What it offers is
+//! what the behaviour said last; it may have changed while a stream was negotiated. Its queue of events stays
+//! short: libp2p polls a handler before it negotiates the next stream, and stops polling a
 //! connection whose events are not taken.
 //! Never: retries; the behaviour knows whether another connection would do better.
 
@@ -19,9 +20,14 @@ use protocol::wire::Class;
 
 use super::offer::{Offer, Protocols};
 
-/// What the behaviour orders: to open a stream of this class.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::net) struct Open(pub(super) Class);
+/// What the behaviour orders.
+#[derive(Clone, Debug)]
+pub(in crate::net) enum Order {
+    /// Speak these protocols from now on, or none.
+    Offer(Option<Protocols>),
+    /// Open a stream of this class.
+    Open(Class),
+}
 
 /// What happened on the connection.
 #[derive(Debug)]
@@ -30,7 +36,7 @@ pub(in crate::net) enum HandlerEvent {
     Opened(Class, Stream),
     /// The remote opened a stream.
     Accepted(Class, Stream),
-    /// The remote does not know the protocol.
+    /// The remote does not offer us the protocol.
     Refused,
     /// The stream could not be opened for another reason.
     Failed,
@@ -39,19 +45,19 @@ pub(in crate::net) enum HandlerEvent {
 /// Sessions inside one connection.
 #[derive(Debug)]
 pub(in crate::net) struct SessionHandler {
-    protocols: Protocols,
+    protocols: Option<Protocols>,
     to_open: VecDeque<Class>,
     events: VecDeque<HandlerEvent>,
 }
 
 impl SessionHandler {
-    pub(super) fn new(protocols: Protocols) -> Self {
+    pub(super) fn new(protocols: Option<Protocols>) -> Self {
         Self { protocols, to_open: VecDeque::new(), events: VecDeque::new() }
     }
 }
 
 impl ConnectionHandler for SessionHandler {
-    type FromBehaviour = Open;
+    type FromBehaviour = Order;
     type ToBehaviour = HandlerEvent;
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
@@ -59,7 +65,7 @@ impl ConnectionHandler for SessionHandler {
     type OutboundOpenInfo = Class;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
-        SubstreamProtocol::new(self.protocols.any(), ())
+        SubstreamProtocol::new(self.protocols.as_ref().map(Protocols::any).unwrap_or_default(), ())
     }
 
     fn poll(
@@ -70,17 +76,24 @@ impl ConnectionHandler for SessionHandler {
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
         }
-        if let Some(class) = self.to_open.pop_front() {
-            let protocol = SubstreamProtocol::new(self.protocols.only(class), class);
+        if let Some(protocols) = &self.protocols
+            && let Some(class) = self.to_open.pop_front()
+        {
+            let protocol = SubstreamProtocol::new(protocols.only(class), class);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, Open(class): Open) {
-        // One order per class is enough, however often it is given.
-        if !self.to_open.contains(&class) {
-            self.to_open.push_back(class);
+    fn on_behaviour_event(&mut self, order: Order) {
+        match order {
+            Order::Offer(protocols) => {
+                self.protocols = protocols;
+                self.to_open.clear();
+            }
+            // One order per class is enough, however often it is given.
+            Order::Open(class) if self.to_open.contains(&class) => {}
+            Order::Open(class) => self.to_open.push_back(class),
         }
     }
 

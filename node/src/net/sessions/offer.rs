@@ -11,7 +11,7 @@ use protocol::ClusterId;
 use protocol::wire::{Class, protocol_name};
 
 /// The name of a class's streams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::net) struct ClassName {
     class: Class,
     name: StreamProtocol,
@@ -24,7 +24,7 @@ impl AsRef<str> for ClassName {
 }
 
 /// The names of every class's streams within one cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Protocols([ClassName; Class::ALL.len()]);
 
 impl Protocols {
@@ -53,8 +53,8 @@ impl Protocols {
     }
 }
 
-/// Negotiates one of some classes.
-#[derive(Clone, Debug)]
+/// Negotiates one of some classes, or none at all.
+#[derive(Clone, Debug, Default)]
 pub(in crate::net) struct Offer(Vec<ClassName>);
 
 impl UpgradeInfo for Offer {

@@ -38,6 +38,19 @@ const ALPN: &[u8] = b"libp2p";
 /// five system calls of every record.
 const READ_BYTES: usize = 64 << 10;
 
+/// The signatures that libp2p's check understands.
+const SCHEMES: [SignatureScheme; 9] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
+
 /// An encrypted socket.
 pub(super) type TlsSocket<C> = TlsStream<BufReader<C>>;
 
@@ -103,9 +116,7 @@ impl Tls {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(BufReader::with_capacity(READ_BYTES, socket)).await?;
-        let peer = peer_of(stream.get_ref().1.peer_certificates())?;
-        Ok((peer, stream.into()))
+        identified(self.acceptor.accept(buffered(socket)).await?.into())
     }
 
     /// Begins a handshake. Returns who answered.
@@ -117,11 +128,18 @@ impl Tls {
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let nobody = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-        let socket = BufReader::with_capacity(READ_BYTES, socket);
-        let stream = self.connector.connect(nobody, socket).await?;
-        let peer = peer_of(stream.get_ref().1.peer_certificates())?;
-        Ok((peer, stream.into()))
+        identified(self.connector.connect(nobody, buffered(socket)).await?.into())
     }
+}
+
+fn buffered<C: AsyncRead>(socket: C) -> BufReader<C> {
+    BufReader::with_capacity(READ_BYTES, socket)
+}
+
+/// Returns the socket of a finished handshake with the peer at its other end.
+fn identified<C>(stream: TlsSocket<C>) -> io::Result<(PeerId, TlsSocket<C>)> {
+    let peer = peer_of(stream.get_ref().1.peer_certificates())?;
+    Ok((peer, stream))
 }
 
 impl fmt::Debug for Tls {
@@ -156,36 +174,37 @@ impl BoundToPeer {
         certificate::parse(certificate)?;
         Ok(())
     }
+}
 
-    fn verify_signature(
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let certificate = certificate::parse(certificate)?;
-        certificate.verify_signature(signed.scheme, message, signed.signature())?;
-        Ok(HandshakeSignatureValid::assertion())
-    }
+/// The part that is the same of both roles, which are two traits.
+macro_rules! signatures {
+    () => {
+        /// Never called, because TLS 1.2 is not offered; an error all the same.
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::General("TLS 1.2 is not spoken".to_owned()))
+        }
 
-    /// The specification leaves the choice of key to each side; these are what libp2p's check understands.
-    fn schemes() -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-            SignatureScheme::ED25519,
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PSS_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-        ]
-    }
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let certificate = certificate::parse(certificate)?;
+            certificate.verify_signature(signed.scheme, message, signed.signature())?;
+            Ok(HandshakeSignatureValid::assertion())
+        }
 
-    /// Never called, because TLS 1.2 is not offered; an error all the same.
-    fn refuse_tls12() -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".to_owned()))
-    }
+        /// The specification leaves the choice of key to each side.
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            SCHEMES.to_vec()
+        }
+    };
 }
 
 impl ServerCertVerifier for BoundToPeer {
@@ -201,27 +220,7 @@ impl ServerCertVerifier for BoundToPeer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::refuse_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::verify_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::schemes()
-    }
+    signatures!();
 }
 
 impl ClientCertVerifier for BoundToPeer {
@@ -239,27 +238,7 @@ impl ClientCertVerifier for BoundToPeer {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::refuse_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::verify_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::schemes()
-    }
+    signatures!();
 }
 
 #[cfg(test)]
