@@ -9,18 +9,21 @@ use toml::Value;
 
 /// A peer of a Shoal cluster: stores blocks, finds the other peers, serves HTTP.
 ///
-/// Without any argument it serves a cluster of one peer from the user's data directory, with HTTP on
+/// Without any argument it founds a cluster of one peer in the user's data directory and serves it, with HTTP on
 /// 127.0.0.1:4780 and peers on port 4779.
 #[derive(Debug, Parser)]
 #[command(
     name = "shoald",
     version,
-    after_help = "Example, a second peer on another machine:\n  shoald --cluster home --bootstrap /ip4/192.0.2.1/tcp/4779 --zone attic --capacity 500GB"
+    after_help = "Example, a second peer on another machine:\n  shoald --join TICKET --zone attic --capacity 500GB\n(shoal cluster invite, run on the first, prints a ticket)"
 )]
 pub(super) struct Args {
     /// A file of settings (TOML). `shoald config` prints one to begin with.
     #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG", global = true)]
     config: Option<PathBuf>,
+    /// The data directory was moved or restored: this is the only copy, and the latest.
+    #[arg(long)]
+    moved: bool,
     #[command(flatten)]
     flags: Flags,
     #[command(subcommand)]
@@ -39,9 +42,12 @@ struct Flags {
     /// Where everything of this peer lies.
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<String>,
-    /// Name of the cluster; peers of one name that can reach each other are one cluster.
+    /// Name of the cluster that this peer founds.
     #[arg(long, value_name = "NAME", global = true)]
     cluster: Option<String>,
+    /// Ticket to join a cluster with, as `shoal cluster invite` prints it.
+    #[arg(long, value_name = "TICKET", global = true)]
+    join: Option<String>,
     /// Name of this peer for people.
     #[arg(long, value_name = "NAME", global = true)]
     name: Option<String>,
@@ -51,9 +57,12 @@ struct Flags {
     /// Bytes of blocks to hold, such as 500GB; 0 for a gateway.
     #[arg(long, value_name = "BYTES", global = true)]
     capacity: Option<String>,
-    /// Copies of every block, the same on all peers of a cluster.
+    /// Copies of every block in the cluster that this peer founds.
     #[arg(long, value_name = "N", global = true)]
     replicas: Option<String>,
+    /// How long what was deleted can be restored in the cluster that this peer founds, such as 1h.
+    #[arg(long, value_name = "TIME", global = true)]
+    grace: Option<String>,
     /// Address to listen on for peers.
     #[arg(long, value_name = "MULTIADDR", global = true)]
     listen: Vec<String>,
@@ -66,6 +75,9 @@ struct Flags {
     /// Address of the HTTP API.
     #[arg(long, value_name = "ADDR", global = true)]
     http: Option<String>,
+    /// Whether /metrics, /healthz and /readyz too want a token.
+    #[arg(long, value_name = "BOOL", global = true)]
+    private_metrics: Option<String>,
     /// What to log, such as info or info,node::net=debug.
     #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
@@ -79,12 +91,15 @@ impl Flags {
         let one = [
             ("data-dir", &self.data_dir),
             ("cluster", &self.cluster),
+            ("join", &self.join),
             ("name", &self.name),
             ("zone", &self.zone),
             ("capacity", &self.capacity),
             ("replicas", &self.replicas),
+            ("grace", &self.grace),
             ("mdns", &self.mdns),
             ("http", &self.http),
+            ("private-metrics", &self.private_metrics),
             ("log", &self.log),
             ("log-format", &self.log_format),
         ];
@@ -122,6 +137,7 @@ impl Args {
             etcetera::choose_base_strategy().map(|dirs| dirs.data_dir().join("shoal")).map_err(
                 |error| vec![format!("data-dir: there is no home directory ({error}); set it")],
             )?;
-        Settings::read(layers, &host, data_home)
+        let settings = Settings::read(layers, &host, data_home)?;
+        Ok(Settings { moved: self.moved, ..settings })
     }
 }

@@ -1,19 +1,22 @@
-//! The data directory of a daemon: its lock, its key, the name of its cluster.
+//! The data directory of a daemon: its lock, its key, its place, the administrator's token.
 //!
-//! Owns the files `lock`, `key` and `cluster`. Never: blocks and indexes, which the disk driver keeps.
+//! Owns the files `lock`, `key`, `place` and `admin-token`. Never: blocks and indexes, which the disk driver keeps.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use node::access;
 use node::net::identity::{self, SecretKey};
-use protocol::ClusterId;
 
 /// How often, and how far apart, a lock is tried that somebody holds: a second in all.
 const LOCK_TRIES: u32 = 20;
+/// The file of the administrator's token, which the client on this machine looks for.
+const ADMIN_TOKEN: &str = "admin-token";
+
 /// See [`LOCK_TRIES`].
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -85,27 +88,55 @@ impl DataDir {
         }
     }
 
-    /// Returns the name of this directory's cluster: the one it was made for, else `wanted`, else a new one.
+    /// Returns the administrator's token of the cluster that this directory founds, made at the first call.
     ///
     /// # Errors
-    /// It was made for another cluster than `wanted`, or the file cannot be read or written.
-    pub(super) fn cluster(&self, wanted: Option<&str>) -> anyhow::Result<String> {
-        let path = self.path.join("cluster");
+    /// The file cannot be read or written.
+    pub(super) fn admin_token(&self) -> anyhow::Result<String> {
+        if let Some(token) = self.known_admin_token()? {
+            return Ok(token);
+        }
+        let token = access::new_token();
+        self.write_new(ADMIN_TOKEN, format!("{token}\n").as_bytes())?;
+        Ok(token)
+    }
+
+    fn known_admin_token(&self) -> anyhow::Result<Option<String>> {
+        let path = self.path.join(ADMIN_TOKEN);
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                let name = text.trim().to_owned();
-                match wanted {
-                    Some(wanted) if wanted != name => bail!(
-                        "the data directory {} belongs to cluster {name}, not {wanted}; give this daemon its own with --data-dir",
-                        self.path.display()
-                    ),
-                    Some(_) | None => Ok(name),
-                }
-            }
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Checks that this directory lies where its key was made, and takes note of the place at the first call.
+    ///
+    /// Two peers with one identity would both vote in its name, and acknowledged writes would be lost; an old
+    /// copy would vote as if it had never promised what it promised since. `is_moved`: its owner says that
+    /// this is the only copy, and the latest.
+    ///
+    /// # Errors
+    /// It is a copy of another directory, or its files cannot be read or written.
+    pub(super) fn check_place(&self, is_moved: bool) -> anyhow::Result<()> {
+        let key = self.path.join("key");
+        let seen = fs::metadata(&key).with_context(|| format!("cannot read {}", key.display()))?;
+        let born = seen.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let born_nanos = born.map_or(0, |age| age.as_nanos());
+        let here = format!("{} {born_nanos}\n", seen.ino());
+        let path = self.path.join("place");
+        match fs::read_to_string(&path) {
+            Ok(known) if known == here => Ok(()),
+            Ok(_) if !is_moved => bail!(
+                "the data directory {} is a copy of another one, or was restored from one: a peer that ran twice, or \
+                 came back from the past, would lose what its cluster acknowledged. If the original is gone for good \
+                 and this is its latest state, start once with --moved; else give this peer an empty directory and a \
+                 new ticket",
+                self.path.display()
+            ),
+            Ok(_) => self.write_new("place", here.as_bytes()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let name = wanted.map_or_else(new_name, ToOwned::to_owned);
-                self.write_new("cluster", format!("{name}\n").as_bytes())?;
-                Ok(name)
+                self.write_new("place", here.as_bytes())
             }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -142,25 +173,16 @@ fn lock_patiently(lock: &File) -> Result<(), TryLockError> {
 }
 
 /// Returns a name for a cluster that nobody named, so that two such never meet by accident.
-fn new_name() -> String {
+pub(super) fn new_cluster_name() -> String {
     let mut bytes = [0; 4];
     node::env::real::fill(&mut bytes);
     format!("cluster-{:08x}", u32::from_le_bytes(bytes))
 }
 
-/// Returns the id of the cluster of this name.
-pub(super) fn cluster_id(name: &str) -> ClusterId {
-    let digest =
-        *protocol::Cid::of(protocol::Codec::Raw, format!("shoal cluster {name}").as_bytes())
-            .digest();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    ClusterId::from_bytes(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::DataDir;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_directory_serves_one_daemon_at_a_time() {
@@ -174,15 +196,38 @@ mod tests {
     }
 
     #[test]
-    fn key_and_cluster_are_kept_and_not_mixed_up() {
+    fn key_and_token_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::take(dir.path()).unwrap();
         assert_eq!(data.key().unwrap().as_bytes(), data.key().unwrap().as_bytes());
-        assert_eq!(data.cluster(Some("home")).unwrap(), "home");
-        assert_eq!(data.cluster(None).unwrap(), "home");
-        let error = data.cluster(Some("work")).unwrap_err().to_string();
-        assert!(error.contains("belongs to cluster home"), "{error}");
+        assert_eq!(data.admin_token().unwrap(), data.admin_token().unwrap());
+        let mode = std::fs::metadata(dir.path().join("admin-token")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         std::fs::write(dir.path().join("key"), b"short").unwrap();
         assert!(data.key().unwrap_err().to_string().contains("is no key"));
+    }
+
+    #[test]
+    fn a_copied_directory_is_refused_until_its_owner_says_that_it_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        let data = DataDir::take(&old).unwrap();
+        data.key().unwrap();
+        data.check_place(false).unwrap();
+        data.check_place(false).unwrap();
+        drop(data);
+        std::fs::create_dir(&new).unwrap();
+        for file in ["key", "place"] {
+            std::fs::copy(old.join(file), new.join(file)).unwrap();
+        }
+        let copy = DataDir::take(&new).unwrap();
+        let error = copy.check_place(false).unwrap_err().to_string();
+        assert!(error.contains("is a copy of another one"), "{error}");
+        copy.check_place(true).unwrap();
+        copy.check_place(false).unwrap();
+        drop(copy);
+        // Renamed in place it is still the same one.
+        std::fs::rename(&old, dir.path().join("renamed")).unwrap();
+        DataDir::take(&dir.path().join("renamed")).unwrap().check_place(false).unwrap();
     }
 }

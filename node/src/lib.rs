@@ -3,17 +3,23 @@
 //! `README.md` beside this crate's manifest has the architecture and its invariants.
 //! Never: decisions. What chooses a peer, a count, an order or a time is in the crate `protocol`.
 
+pub mod access;
 pub mod api;
 pub mod config;
 pub mod disk;
+mod entry;
 pub mod env;
 pub mod flows;
+mod home;
+pub mod meta;
 pub mod net;
 pub mod node;
 pub mod peers;
 pub mod rpc;
 pub mod serve;
+pub mod sessions;
 pub mod store;
 
+pub use entry::{Entry, Founding, is_settled};
 pub use flows::{Planted, UploadOptions, Uploaded};
-pub use node::{Node, NodeSettings};
+pub use node::{MetaProbe, Node, NodeSettings};

@@ -66,8 +66,10 @@ fn main() -> ExitCode {
 }
 
 fn log_by(settings: &Settings) {
-    // Kademlia warns every minute while a peer is alone, which is no fault. A filter that names it wins.
-    let filter = format!("libp2p_kad=error,{}", settings.log);
+    // Kademlia warns every minute while a peer is alone, which is no fault, and questions of guests beyond
+    // their bound are a stranger's, who shall not fill the log. A filter that names them wins.
+    let quiet = "libp2p_kad=error,libp2p_request_response=error,openraft=error";
+    let filter = format!("{quiet},{}", settings.log);
     // The filter was checked when the settings were read.
     let filter: Targets = filter.parse().unwrap_or_default();
     let lines = tracing_subscriber::registry().with(filter);

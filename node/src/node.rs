@@ -3,23 +3,31 @@
 //! The only place that knows every service. Generic over the machine below, so that the simulator runs
 //! exactly this. Never: the API, the process, the command line.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
 use prometheus_client::registry::Registry;
 use protocol::dag::ByteRange;
-use protocol::limits::INBOX_FRAMES_MAX;
+use protocol::invite::Ticket;
+use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
+use protocol::metadata::{Actor, DisplayName, RequestId, Written};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Class;
-use protocol::{Cid, ClusterId, Fault, OwnerId};
+use protocol::{Cid, ClusterId, Fault, Kind, OwnerId, PeerId, WallTime};
 use tokio::sync::mpsc;
 
-use crate::env::{Env, Net};
-use crate::flows::{self, Context, Download, Freed, Planted, UploadOptions, Uploaded};
+use crate::entry::{self, Entry, Newcomer};
+use crate::env::{Env, Membership, Net};
+use crate::flows::{
+    self, Change, Context, Description, Download, EditAt, Planted, UploadOptions, Uploaded,
+};
+use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
 use crate::rpc::{Rpc, RpcMetrics, dispatch};
-use crate::serve::BlockHandler;
+use crate::serve::PeerHandler;
+use crate::sessions::Sessions;
 use crate::store::{self, Store, StoreSettings, Usage};
 
 /// How often a peer tells how much it holds. Others use it for display only.
@@ -28,18 +36,12 @@ const USAGE_INTERVAL: Duration = Duration::from_secs(2);
 /// What makes one peer differ from another.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
-    /// Its cluster.
-    pub cluster: ClusterId,
-    /// The cluster's name for people.
-    pub cluster_name: String,
+    /// How it becomes a member, if it is none yet.
+    pub entry: Entry,
     /// The peer's name for people.
-    pub name: String,
+    pub name: DisplayName,
     /// Where it is.
     pub zone: Zone,
-    /// Copies of every block.
-    pub replicas: ReplicaCount,
-    /// Whether it was told of no other peer, and so may be a cluster of its own.
-    pub founder: bool,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
     /// Placements computed before: empty, or shared with other peers of this process.
@@ -47,26 +49,46 @@ pub struct NodeSettings {
     /// Test-only defects.
     #[doc(hidden)]
     pub planted: Planted,
+    /// Test-only defects of agreement, and eyes on it.
+    #[doc(hidden)]
+    pub meta: MetaProbe,
+}
+
+/// What tests may do to a peer's part in agreement.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct MetaProbe {
+    /// Defects.
+    pub planted: meta::Planted,
+    /// Eyes.
+    pub observer: meta::Observer,
 }
 
 /// A running peer. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct Node<E: Env> {
-    settings: NodeSettings,
+    cluster: ClusterId,
     context: Context<E>,
 }
 
 impl<E: Env> Node<E> {
-    /// Starts a peer and returns when its store has recovered and it answers others.
+    /// Starts a peer and returns when its store has recovered, it is a member of its cluster, and it answers
+    /// others.
     ///
     /// # Errors
-    /// Why the store cannot be opened.
+    /// Why the store cannot be opened, or the cluster's refusal to let it in.
     pub async fn start(env: E, settings: NodeSettings) -> Result<Self, Fault> {
         let mut store_settings = settings.store.clone();
         store_settings.planted.ack_before_sync = settings.planted.ack_before_sync;
+        let home = entry::home(&env, &settings.entry).await?;
+        let cluster = home.cluster;
         let store = store::start(env.clone(), store_settings).await?;
         let rpc = Rpc::new(env.clone(), RpcMetrics::default());
-        let handler = BlockHandler::new(env.clone(), store.clone());
+        let mut meta_settings = MetaSettings::new(cluster);
+        meta_settings.planted = settings.meta.planted;
+        meta_settings.observer = settings.meta.observer.clone();
+        let meta = Meta::start(env.clone(), meta_settings, rpc.clone()).await?;
+        let handler = PeerHandler::new(env.clone(), store.clone(), meta.clone());
         let (notices, gossip) = mpsc::channel(INBOX_FRAMES_MAX);
         for class in Class::ALL {
             let inbox = env.net().take_inbox(class).ok_or_else(taken)?;
@@ -74,33 +96,66 @@ impl<E: Env> Node<E> {
                 dispatch(env.clone(), class, inbox, rpc.clone(), handler.clone(), notices.clone());
             env.spawn("rpc.dispatch", task);
         }
-        let events = env.net().take_events().ok_or_else(taken)?;
-        let own = PeersSettings {
-            cluster: settings.cluster,
+        let newcomer = Newcomer {
+            peer: env.net().local_peer(),
             name: settings.name.clone(),
             zone: settings.zone.clone(),
             capacity_bytes: settings.store.capacity_bytes,
-            replicas: settings.replicas,
+        };
+        let home = entry::enter(&env, &meta, home, &settings.entry, newcomer).await?;
+        let first = home.first_peers();
+        let members: BTreeSet<PeerId> = first.iter().map(|(peer, _)| *peer).collect();
+        env.net().set_membership(Some(Membership { cluster, members: members.clone() }));
+        for (peer, addresses) in first {
+            env.net().dial(peer, addresses);
+        }
+        let own = PeersSettings {
+            cluster,
+            name: settings.name.to_string(),
+            zone: settings.zone.clone(),
+            capacity_bytes: settings.store.capacity_bytes,
+            replicas: ReplicaCount::MIN,
             placements: settings.placements.clone(),
         };
+        let events = env.net().take_events().ok_or_else(taken)?;
         let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await?;
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
-        let context = Context::new(
-            env,
-            store,
-            peers,
-            rpc,
-            settings.replicas,
-            settings.founder,
-            settings.planted,
-        );
-        Ok(Self { settings, context })
+        let sessions = Sessions::start(env.clone(), meta.clone());
+        let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
+        let node = Self { cluster, context };
+        node.start_flows(members)?;
+        Ok(node)
     }
 
-    /// Returns what this peer was started with.
+    /// Starts what goes on for as long as the peer runs.
+    fn start_flows(&self, first: BTreeSet<PeerId>) -> Result<(), Fault> {
+        let context = &self.context;
+        let (env, meta) = (&context.env, &context.meta);
+        let guests = env.net().take_guests().ok_or_else(taken)?;
+        env.spawn("members", flows::follow_members(context.clone(), self.cluster, first));
+        env.spawn("guests", flows::answer_guests(meta.clone(), self.cluster, guests));
+        env.spawn("locks", context.locks.clone().follow(meta.clone()));
+        env.spawn("collect", flows::collect(context.clone()));
+        env.spawn("drain", flows::drain(context.clone()));
+        Ok(())
+    }
+
+    /// Returns the cluster.
     #[must_use]
-    pub fn settings(&self) -> &NodeSettings {
-        &self.settings
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// Returns what the cluster agrees on.
+    #[must_use]
+    pub fn meta(&self) -> &Meta<E> {
+        &self.context.meta
+    }
+
+    /// Returns what flows need.
+    #[must_use]
+    pub fn context(&self) -> &Context<E> {
+        &self.context
     }
 
     /// Returns the peer table.
@@ -119,19 +174,104 @@ impl<E: Env> Node<E> {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.context.store.metrics().register(registry);
         self.context.rpc.metrics().register(registry);
+        self.context.meta.metrics().register(registry);
         self.context.metrics.register(registry);
     }
 
-    /// See [`flows::upload`].
+    /// Returns a new ticket to this cluster and its secret. It opens nothing before its hash is committed.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while no address is known by which others reach a peer.
+    pub fn new_ticket(&self, expires: WallTime) -> Result<([u8; 32], Ticket), Fault> {
+        let view = self.context.peers.view();
+        let own = view.own();
+        // This peer first: it is there.
+        let mut infos: Vec<_> = view.peers().values().collect();
+        infos.sort_by_key(|info| info.id != own);
+        let addresses = infos.into_iter().filter_map(|info| {
+            let address = info.addresses.first()?;
+            Some(format!("{address}/p2p/{}", info.id))
+        });
+        let addresses: Vec<String> = addresses.take(TICKET_ADDRESSES_MAX).collect();
+        if addresses.is_empty() {
+            let detail =
+                "no address is known yet by which a new peer reaches this cluster; try again";
+            return Err(Fault::new(Kind::Unavailable, detail));
+        }
+        let mut secret = [0; 32];
+        self.context.env.fill_secret(&mut secret);
+        Ok((secret, Ticket { cluster: self.cluster, addresses, secret, expires }))
+    }
+
+    /// See [`flows::put_object`].
     ///
     /// # Errors
     /// As there.
-    pub async fn upload(
+    pub async fn put_object(
         &self,
+        change: Change,
+        description: Description,
+        source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+        options: UploadOptions,
+    ) -> Result<Written, Fault> {
+        flows::put_object(&self.context, change, description, source, options).await
+    }
+
+    /// See [`flows::edit_object`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn edit_object(
+        &self,
+        change: Change,
+        at: EditAt,
+        source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+        options: UploadOptions,
+    ) -> Result<Written, Fault> {
+        flows::edit_object(&self.context, change, at, source, options).await
+    }
+
+    /// See [`flows::pin_content`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn pin_content(
+        &self,
+        actor: Actor,
+        request: RequestId,
         source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
         options: UploadOptions,
     ) -> Result<Uploaded, Fault> {
-        flows::upload(&self.context, source, options).await
+        flows::pin_content(&self.context, actor, request, source, options).await
+    }
+
+    /// See [`flows::begin_upload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn begin_upload(&self, actor: Actor) -> Result<(OwnerId, Duration), Fault> {
+        flows::begin_upload(&self.context, actor).await
+    }
+
+    /// See [`flows::end_upload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn end_upload(&self, actor: Actor, upload: OwnerId) -> Result<(), Fault> {
+        flows::end_upload(&self.context, actor, upload).await
+    }
+
+    /// See [`flows::upload_part`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn upload_part(
+        &self,
+        upload: OwnerId,
+        source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+        options: UploadOptions,
+    ) -> Result<Uploaded, Fault> {
+        flows::upload_part(&self.context, upload, source, options).await
     }
 
     /// See [`flows::put_block`].
@@ -140,13 +280,12 @@ impl<E: Env> Node<E> {
     /// As there.
     pub async fn put_block(
         &self,
+        upload: OwnerId,
         cid: Cid,
         bytes: Bytes,
-        owner: Option<OwnerId>,
-        root: bool,
         options: UploadOptions,
     ) -> Result<(), Fault> {
-        flows::put_block(&self.context, cid, bytes, owner, root, options).await
+        flows::put_block(&self.context, upload, cid, bytes, options).await
     }
 
     /// See [`flows::download`].
@@ -165,34 +304,31 @@ impl<E: Env> Node<E> {
         flows::block(&self.context, cid).await
     }
 
-    /// See [`flows::delete`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn delete(&self, root: Cid) -> Result<Freed, Fault> {
-        flows::delete(&self.context, root).await
-    }
-
     /// Returns the machine below.
     #[must_use]
     pub fn env(&self) -> &E {
         &self.context.env
     }
 
-    /// Returns once the disk has failed, with the reason: the peer must stop then. Cancel-safe.
+    /// Returns once the disk or the agreement has failed, with the reason: the peer must stop then. Cancel-safe.
     pub async fn failed(&self) -> String {
-        self.context.store.failed().await
+        tokio::select! {
+            biased; // either is reason enough
+            reason = self.context.store.failed() => reason,
+            reason = self.context.meta.failed() => reason,
+        }
     }
 
-    /// Finishes what the store has begun, and returns when nothing is left to do. The peer stays a member
-    /// of its cluster: it may come back.
+    /// Finishes what was begun, hands leadership over where this peer has it, and returns when nothing is left
+    /// to do. The peer stays a member of its cluster: it may come back.
     pub async fn stop(&self) {
+        self.context.meta.stop().await;
         self.context.store.stop().await;
     }
 }
 
 fn taken() -> Fault {
-    Fault::new(protocol::Kind::Internal, "another peer runs over this network already")
+    Fault::new(Kind::Internal, "another peer runs over this network already")
 }
 
 async fn tell_usage<E: Env>(env: E, store: Store<E>, peers: Peers) {

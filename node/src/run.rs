@@ -13,14 +13,15 @@ use node::env::real::RealEnv;
 use node::net::{NetSettings, RealNet};
 use node::peers::Placements;
 use node::store::StoreSettings;
-use node::{Node, NodeSettings, Planted};
+use node::{Entry, Founding, MetaProbe, Node, NodeSettings, Planted, access, is_settled};
 use prometheus_client::registry::Registry;
+use protocol::metadata::DisplayName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::data_dir::{DataDir, cluster_id};
+use crate::data_dir::{DataDir, new_cluster_name};
 
 /// Connections to other peers, of any cluster.
 const CONNECTIONS_MAX: u32 = 512;
@@ -37,9 +38,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 /// Whatever keeps the daemon from starting, and a failed disk or a defect that ends it.
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let data_dir = DataDir::take(&settings.data_dir)?;
-    let cluster_name = data_dir.cluster(settings.cluster.as_deref())?;
-    let cluster = cluster_id(&cluster_name);
     let key = data_dir.key()?;
+    data_dir.check_place(settings.moved)?;
     let listener = TcpListener::bind(settings.http)
         .await
         .with_context(|| format!("cannot listen for HTTP on {}", settings.http))?;
@@ -51,7 +51,6 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let net = RealNet::start(&NetSettings {
         key,
-        cluster,
         listen: settings.listen.clone(),
         bootstrap: settings.bootstrap.clone(),
         mdns: settings.mdns,
@@ -64,18 +63,27 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let failed = CancellationToken::new();
     let runtime = tokio::runtime::Handle::current();
     let env = RealEnv::new(runtime, net.clone(), disk.clone(), failed.clone());
+    let entry = match &settings.join {
+        Some(ticket) => Entry::Join(ticket.clone()),
+        None if is_settled(&env).await? => Entry::Stay,
+        None => Entry::Found(Founding {
+            cluster_name: named(&settings.cluster.clone().unwrap_or_else(new_cluster_name))?,
+            admin_token_hash: access::hash_of(&data_dir.admin_token()?),
+            replicas: settings.replicas,
+            grace_ms: u64::try_from(settings.grace.as_millis()).unwrap_or(u64::MAX),
+        }),
+    };
+    let founds = matches!(entry, Entry::Found(_));
     let node = Node::start(
         env,
         NodeSettings {
-            cluster,
-            cluster_name: cluster_name.clone(),
-            name: settings.name.clone(),
+            entry,
+            name: named(&settings.name)?,
             zone: settings.zone.clone(),
-            replicas: settings.replicas,
-            founder: settings.bootstrap.is_empty(),
             store: StoreSettings::with_capacity(capacity_bytes),
             placements: Placements::default(),
             planted: Planted::default(),
+            meta: MetaProbe::default(),
         },
     )
     .await?;
@@ -83,11 +91,16 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("shoal");
     node.register_metrics(&mut registry);
     net.metrics().register(&mut registry);
-    let api = Arc::new(Api { node: node.clone(), registry, stopping: AtomicBool::new(false) });
+    let api = Arc::new(Api {
+        node: node.clone(),
+        registry,
+        stopping: AtomicBool::new(false),
+        private_metrics: settings.private_metrics,
+    });
     let stop = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, http::router(Arc::clone(&api)), stop.clone()));
     info!(
-        cluster = %cluster_name,
+        cluster = %node.cluster(),
         peer = %node.peers().view().own(),
         http = %settings.http,
         capacity = %format_bytes(capacity_bytes),
@@ -95,8 +108,11 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         "daemon started"
     );
 
+    if founds {
+        tell_founder(&data_dir.admin_token()?);
+    }
     if !settings.http.ip().is_loopback() {
-        warn!(http = %settings.http, "whoever reaches this address can read, store and delete: there are no access rules yet");
+        warn!(http = %settings.http, "the API is not encrypted: who listens in on the way to it can read tokens; put a TLS proxy in front");
     }
 
     let outcome = until_the_end(&node, &failed).await;
@@ -140,4 +156,21 @@ async fn until_the_end(node: &Node<RealEnv>, failed: &CancellationToken) -> anyh
         std::process::exit(1);
     });
     Ok(())
+}
+
+/// Returns a name that people gave.
+fn named(text: &str) -> anyhow::Result<DisplayName> {
+    DisplayName::new(text).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Tells who founded a cluster how to be its administrator. Printed this once; the file stays.
+#[expect(
+    clippy::print_stdout,
+    reason = "a secret belongs on the terminal of who started this, not in the log"
+)]
+fn tell_founder(token: &str) {
+    println!(
+        "A new cluster was founded. Its administrator's token, which lies in the file admin-token too:"
+    );
+    println!("{token}");
 }

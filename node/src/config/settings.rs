@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use protocol::invite::Ticket;
 use protocol::limits::{NAME_BYTES_MAX, REPLICAS_MAX};
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
@@ -20,14 +22,18 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 12] = [
+pub const KEYS: [Key; 15] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
     },
     Key {
         name: "cluster",
-        help: "Name of the cluster. Peers with one name that can reach each other are one cluster. Default: a name made at the first start.",
+        help: "Name of the cluster that this peer founds, or belongs to. Default: a name made at the first start.",
+    },
+    Key {
+        name: "join",
+        help: "Ticket to join a cluster with, as shoal cluster invite prints it. Used once; a peer that is a member already ignores it. Default: none; a new data directory founds a cluster.",
     },
     Key { name: "name", help: "Name of this peer for people. Default: the host's name." },
     Key {
@@ -40,7 +46,11 @@ pub const KEYS: [Key; 12] = [
     },
     Key {
         name: "replicas",
-        help: "Copies of every block, 1 to 8; the same on all peers of a cluster. Default: 3.",
+        help: "Copies of every block in the cluster that this peer founds, 1 to 8. Default: 3.",
+    },
+    Key {
+        name: "grace",
+        help: "How long what was deleted can be restored, and takes space, in the cluster that this peer founds: such as 30s, 15m, 1h. Default: 1h.",
     },
     Key {
         name: "listen",
@@ -56,6 +66,10 @@ pub const KEYS: [Key; 12] = [
     },
     Key { name: "http", help: "Address of the HTTP API. Default: 127.0.0.1:4780." },
     Key {
+        name: "private-metrics",
+        help: "Whether /metrics, /healthz and /readyz too want a token. Default: false.",
+    },
+    Key {
         name: "log",
         help: "What to log: error, warn, info, debug, trace, or filters such as info,node::net=debug. Default: info.",
     },
@@ -69,6 +83,10 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// `cluster`; `None`: made, or found in the data directory.
     pub cluster: Option<String>,
+    /// `join`
+    pub join: Option<Ticket>,
+    /// Whether its owner says that a data directory that lies elsewhere than before is the only copy. A flag alone.
+    pub moved: bool,
     /// `name`
     pub name: String,
     /// `zone`
@@ -77,6 +95,8 @@ pub struct Settings {
     pub capacity_bytes: Option<u64>,
     /// `replicas`
     pub replicas: ReplicaCount,
+    /// `grace`
+    pub grace: Duration,
     /// `listen`
     pub listen: Vec<String>,
     /// `bootstrap`
@@ -85,6 +105,8 @@ pub struct Settings {
     pub mdns: bool,
     /// `http`
     pub http: SocketAddr,
+    /// `private-metrics`
+    pub private_metrics: bool,
     /// `log`
     pub log: String,
     /// `log-format`: whether it is JSON.
@@ -148,15 +170,19 @@ impl Settings {
                 .take("data-dir", |value| value::text(value).map(PathBuf::from))
                 .unwrap_or(data_home),
             cluster: reader.take("cluster", |value| name(value, "cluster")),
+            join: reader.take("join", ticket),
+            moved: false,
             name: reader.take("name", |value| name(value, "peer")).unwrap_or_else(|| {
                 host.chars().filter(|c| is_name_char(*c)).take(NAME_BYTES_MAX).collect()
             }),
             zone: reader.take("zone", zone).unwrap_or_default(),
             capacity_bytes: reader.take("capacity", value::bytes),
             replicas: reader.take("replicas", replicas).unwrap_or(THREE),
+            grace: reader.take("grace", value::duration).unwrap_or(GRACE),
             bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
             mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
             http: reader.take("http", socket_address).unwrap_or(default_http),
+            private_metrics: reader.take("private-metrics", value::boolean).unwrap_or(false),
             log: reader.take("log", log_filter).unwrap_or_else(|| "info".to_owned()),
             log_json: reader.take("log-format", log_format).unwrap_or(false),
             listen,
@@ -177,6 +203,14 @@ const THREE: ReplicaCount = match ReplicaCount::new(3) {
     Some(count) => count,
     None => unreachable!(),
 };
+
+/// An hour: long enough to notice a mistake, short enough that space comes back the same day.
+const GRACE: Duration = Duration::from_secs(3600);
+
+fn ticket(value: &Value) -> Result<Ticket, String> {
+    // Not repeated in the message: half a ticket is half a secret.
+    Ticket::from_text(&value::text(value)?).map_err(|error| error.to_string())
+}
 
 fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
@@ -252,14 +286,17 @@ pub fn describe(settings: &Settings) -> String {
         let value = match key.name {
             "data-dir" => Some(quoted(&settings.data_dir.to_string_lossy())),
             "cluster" => settings.cluster.as_deref().map(quoted),
+            "join" => settings.join.as_ref().map(|ticket| quoted(&ticket.to_text())),
             "name" => Some(quoted(&settings.name)),
             "zone" => Some(quoted(settings.zone.name())),
             "capacity" => settings.capacity_bytes.map(|bytes| bytes.to_string()),
             "replicas" => Some(settings.replicas.get().to_string()),
+            "grace" => Some(quoted(&value::format_duration(settings.grace))),
             "listen" => Some(list(&settings.listen)),
             "bootstrap" => Some(list(&settings.bootstrap)),
             "mdns" => Some(settings.mdns.to_string()),
             "http" => Some(quoted(&settings.http.to_string())),
+            "private-metrics" => Some(settings.private_metrics.to_string()),
             "log" => Some(quoted(&settings.log)),
             "log-format" => Some(quoted(if settings.log_json { "json" } else { "text" })),
             _ => None,
@@ -323,7 +360,10 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
-        let settings = read(vec![file("cluster = 'c'\ncapacity = '5GB'\nmdns = false")]).unwrap();
+        let settings = read(vec![file(
+            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\nprivate-metrics = true",
+        )])
+        .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();
         assert_eq!(again, settings);
     }

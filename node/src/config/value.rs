@@ -2,6 +2,8 @@
 //!
 //! Never: knows which setting it reads.
 
+use std::time::Duration;
+
 use toml::Value;
 
 /// Units of byte counts, largest first.
@@ -62,6 +64,29 @@ pub fn format_bytes(bytes: u64) -> String {
         Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
         None => format!("{bytes} B"),
     }
+}
+
+/// Units of durations, in milliseconds.
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Returns a duration: a text such as `90s`, `30m` or `1h`.
+pub(super) fn duration(value: &Value) -> Result<Duration, String> {
+    let wrong =
+        || format!("{} is not a duration (such as 500ms, 30s, 15m, 1h or 7d)", shown(value));
+    let text = text(value).map_err(|_| wrong())?;
+    let found = TIME_UNITS.iter().find_map(|(name, unit)| {
+        let number: u64 = text.strip_suffix(name)?.trim().parse().ok()?;
+        number.checked_mul(*unit)
+    });
+    found.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// Returns a duration as [`duration`] reads it, in the largest unit that loses nothing.
+pub(super) fn format_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let fits = TIME_UNITS.iter().rev().find(|(_, unit)| millis.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / unit))
 }
 
 /// Returns a text.

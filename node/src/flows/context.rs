@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use protocol::topology::ReplicaCount;
-use protocol::{Fault, OwnerId};
+use protocol::Fault;
 use tokio::sync::Semaphore;
 
-use super::FlowMetrics;
+use super::parts::Renewed;
+use super::{FlowMetrics, LockWaits};
 use crate::env::Env;
+use crate::meta::Meta;
 use crate::peers::Peers;
 use crate::rpc::Rpc;
+use crate::sessions::Sessions;
 use crate::store::Store;
 
 /// Bytes of blocks that all uploads and downloads of this peer may hold together. Chosen so that a daemon
@@ -29,6 +31,8 @@ pub struct Planted {
     pub skip_hash_check: bool,
     /// An upload counts one holder twice.
     pub count_twice: bool,
+    /// Blocks of uploads that go on are freed.
+    pub collect_uploads: bool,
 }
 
 /// The services of one peer, as flows use them. Clones are handles to the same ones.
@@ -42,15 +46,17 @@ pub struct Context<E: Env> {
     pub peers: Peers,
     /// Asking them.
     pub rpc: Rpc<E>,
-    /// Copies of a block unless an upload says otherwise.
-    pub replicas: ReplicaCount,
-    /// Whether this peer founds its cluster: it was told of no other peer. Only then a small cluster is
-    /// taken for a whole one.
-    pub founder: bool,
+    /// What the cluster agrees on.
+    pub meta: Meta<E>,
+    /// Under whose name uploads store blocks.
+    pub sessions: Sessions,
+    /// Clients that wait for locks.
+    pub locks: LockWaits,
     /// Counters.
     pub metrics: FlowMetrics,
     /// See [`Planted`].
     pub planted: Planted,
+    pub(super) renewed: Renewed,
     pub(super) memory: Arc<Semaphore>,
     pub(super) transfers: Arc<Semaphore>,
 }
@@ -63,8 +69,8 @@ impl<E: Env> Context<E> {
         store: Store<E>,
         peers: Peers,
         rpc: Rpc<E>,
-        replicas: ReplicaCount,
-        founder: bool,
+        meta: Meta<E>,
+        sessions: Sessions,
         planted: Planted,
     ) -> Self {
         Self {
@@ -72,34 +78,15 @@ impl<E: Env> Context<E> {
             store,
             peers,
             rpc,
-            replicas,
-            founder,
+            meta,
+            sessions,
+            locks: LockWaits::default(),
             metrics: FlowMetrics::default(),
             planted,
+            renewed: Renewed::default(),
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
         }
-    }
-
-    /// Returns how many copies an upload gets that does not say: as many as the cluster wants, or as it has
-    /// members that hold blocks, while it is smaller than that. Members that are away count: a failure never
-    /// lowers the bar.
-    pub(super) fn wanted_replicas(&self) -> ReplicaCount {
-        if !self.founder {
-            return self.replicas;
-        }
-        let view = self.peers.view();
-        let members = view.placement().topology().peers();
-        let holders = members.iter().filter(|peer| peer.capacity_bytes > 0).count();
-        let holders = u8::try_from(holders).ok().and_then(ReplicaCount::new);
-        holders.map_or(self.replicas, |holders| holders.min(self.replicas))
-    }
-
-    /// Returns an owner that nobody ever had.
-    pub(super) fn new_owner(&self) -> OwnerId {
-        let mut bytes = [0; 16];
-        self.env.fill_secret(&mut bytes);
-        OwnerId::from_bytes(bytes)
     }
 
     /// Returns a place among the transfers under way.

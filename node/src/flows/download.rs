@@ -252,9 +252,16 @@ async fn fetch<E: Env>(context: Context<E>, cid: Cid, stored: Cid, peer: PeerId)
         let request = Request::GetBlock { cid: stored };
         match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await {
             Ok(Reply::Block(bytes)) => Ok(Some(bytes)),
-            Ok(Reply::Put(_) | Reply::Held(_) | Reply::Released { .. } | Reply::Owners(_)) => Err(
-                Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")),
-            ),
+            Ok(
+                Reply::Put(_)
+                | Reply::Held(_)
+                | Reply::Released { .. }
+                | Reply::Owners(_)
+                | Reply::Meta { .. },
+            ) => Err(Fault::new(
+                Kind::Internal,
+                format!("peer {peer} gave an answer of another kind"),
+            )),
             Err(fault) => Err(fault),
         }
     };

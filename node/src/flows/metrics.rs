@@ -24,6 +24,10 @@ pub struct FlowMetrics {
     pub corrupt_blocks: Counter,
     /// Corrupt copies written anew.
     pub repaired_blocks: Counter,
+    /// Blocks freed because nothing refers to them any more.
+    pub collected_blocks: Counter,
+    /// Their bytes.
+    pub collected_bytes: Counter,
 }
 
 impl FlowMetrics {
@@ -43,6 +47,12 @@ impl FlowMetrics {
                 &self.corrupt_blocks,
             ),
             ("download_repaired_blocks", "Corrupt copies written anew", &self.repaired_blocks),
+            ("collect_blocks", "Blocks freed that nothing referred to", &self.collected_blocks),
+            (
+                "collect_bytes",
+                "Bytes of blocks freed that nothing referred to",
+                &self.collected_bytes,
+            ),
         ];
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());

@@ -3,14 +3,31 @@
 //! A flow performs the outputs of a machine of `protocol`; it owns what it needs for one piece of work and
 //! nothing longer. Never: decisions, which are the machine's; formats, which are the API's.
 
+mod collect;
 mod context;
-mod delete;
 mod download;
+mod drain;
+mod edit;
+mod join;
+mod locks;
+mod members;
 mod metrics;
+mod objects;
+mod parts;
+mod propose;
+mod release;
 mod upload;
 
 pub use context::{Context, Planted};
-pub use delete::{Freed, delete};
 pub use download::{Download, block, download};
+pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
-pub use upload::{UploadOptions, Uploaded, put_block, upload};
+pub use objects::{Change, Description, EditAt, edit_object, pin_content, put_object};
+pub use parts::{begin_upload, end_upload, put_block, upload_part};
+pub use upload::{UploadOptions, Uploaded};
+
+pub(crate) use collect::collect;
+pub(crate) use drain::drain;
+pub(crate) use join::{answer_guests, ask as ask_to_join};
+pub(crate) use members::{all_members, follow as follow_members};
+pub(crate) use propose::{new_request, propose};

@@ -20,6 +20,13 @@ const _: () = assert!(REQUESTS_IN_FLIGHT_MAX == 256);
 /// A request under way: to whom, in which class, under which id.
 type Key = (PeerId, Class, u64);
 
+/// Whose credit a request takes: agreement never waits for what other questions have used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Purse {
+    Agreement,
+    Others,
+}
+
 /// Asks other peers. Clones share one table of requests under way.
 #[derive(Clone, Debug)]
 pub struct Rpc<E: Env> {
@@ -32,8 +39,8 @@ struct Shared {
     next_id: AtomicU64,
     // Locked for a lookup or an insertion only. Bounded by the credit of each peer and class.
     pending: Mutex<BTreeMap<Key, oneshot::Sender<Result<Reply, Fault>>>>,
-    // One entry per peer and class ever talked to: bounded by the size of the cluster.
-    credits: Mutex<BTreeMap<(PeerId, Class), Arc<Semaphore>>>,
+    // One entry per peer, class and purse ever used: bounded by the size of the cluster.
+    credits: Mutex<BTreeMap<(PeerId, Class, Purse), Arc<Semaphore>>>,
     metrics: RpcMetrics,
 }
 
@@ -57,10 +64,10 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn credit(&self, peer: PeerId, class: Class) -> Arc<Semaphore> {
+    fn credit(&self, peer: PeerId, class: Class, purse: Purse) -> Arc<Semaphore> {
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || Arc::new(Semaphore::new(CREDIT_BYTES as usize));
-        Arc::clone(credits.entry((peer, class)).or_insert_with(full))
+        Arc::clone(credits.entry((peer, class, purse)).or_insert_with(full))
     }
 }
 
@@ -110,7 +117,16 @@ impl<E: Env> Rpc<E> {
         request: Request,
         patience: Duration,
     ) -> Result<Reply, Fault> {
-        let credit = self.shared.credit(to, class);
+        let purse = match &request {
+            Request::Meta { .. } => Purse::Agreement,
+            Request::PutBlock { .. }
+            | Request::Claim { .. }
+            | Request::GetBlock { .. }
+            | Request::HasBlocks { .. }
+            | Request::Release { .. }
+            | Request::Owners { .. } => Purse::Others,
+        };
+        let credit = self.shared.credit(to, class, purse);
         let stopped = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
         let _permit = credit.acquire_many(cost_bytes(&request)).await.map_err(stopped)?;
 
@@ -170,6 +186,7 @@ fn cost_bytes(request: &Request) -> u32 {
         Request::PutBlock { bytes, .. } => {
             u32::try_from(bytes.len()).unwrap_or(FRAME_BODY_BYTES_MAX)
         }
+        Request::Meta { body } => u32::try_from(body.len()).unwrap_or(FRAME_BODY_BYTES_MAX),
         // The size of the answer is not known; most blocks are leaves.
         Request::GetBlock { .. } => protocol::limits::CHUNK_BYTES,
         Request::Claim { .. }

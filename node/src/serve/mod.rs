@@ -7,25 +7,27 @@ use protocol::{Cid, Fault, Kind, PeerId};
 use tracing::warn;
 
 use crate::env::Env;
+use crate::meta::Meta;
 use crate::rpc::Handler;
 use crate::store::{Store, StoreError};
 
-/// Answers from this peer's store. Clones are handles to the same one.
+/// Answers from this peer's store and its part in agreement. Clones are handles to the same one.
 #[derive(Clone, Debug)]
-pub struct BlockHandler<E: Env> {
+pub struct PeerHandler<E: Env> {
     env: E,
     store: Store<E>,
+    meta: Meta<E>,
 }
 
-impl<E: Env> BlockHandler<E> {
-    /// Returns the handler over a store.
+impl<E: Env> PeerHandler<E> {
+    /// Returns the handler over these services.
     #[must_use]
-    pub fn new(env: E, store: Store<E>) -> Self {
-        Self { env, store }
+    pub fn new(env: E, store: Store<E>, meta: Meta<E>) -> Self {
+        Self { env, store, meta }
     }
 }
 
-impl<E: Env> Handler for BlockHandler<E> {
+impl<E: Env> Handler for PeerHandler<E> {
     async fn handle(&self, from: PeerId, request: Request) -> Result<Reply, Fault> {
         let store = &self.store;
         match request {
@@ -54,6 +56,7 @@ impl<E: Env> Handler for BlockHandler<E> {
                 Ok(Reply::Released { blocks, bytes })
             }
             Request::Owners { cid } => Ok(Reply::Owners(store.owners(cid).await?)),
+            Request::Meta { body } => Ok(Reply::Meta { body: self.meta.serve(from, body).await? }),
         }
     }
 }

@@ -231,6 +231,61 @@ impl<E: Env> Store<E> {
         Ok(found.iter().filter_map(|(key, _)| index::owner_in(key)).collect())
     }
 
+    /// Returns the owners of blocks that come after `after` in the order of their ids, at most `limit`: all of
+    /// them, page by page. Cost: one seek in the index for each.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`], [`StoreError::Stopped`]
+    pub async fn owners_after(
+        &self,
+        after: Option<OwnerId>,
+        limit: usize,
+    ) -> Result<Vec<OwnerId>, StoreError> {
+        self.shared.check()?;
+        let (mut from, until) = index::range_of(index::OWNERS);
+        let mut owners = Vec::new();
+        let mut last = after;
+        while owners.len() < limit {
+            if let Some(last) = last {
+                let (_, behind) = index::range_of(&index::owned_by(&last));
+                let Some(behind) = behind else { break };
+                from = behind;
+            }
+            let disk = self.shared.env.disk();
+            let found = disk.scan(Map::References, from.clone(), until.clone(), 1).await;
+            let found = found.map_err(|error| self.shared.noted(error))?;
+            let Some(owner) = found.first().and_then(|(key, _)| index::owner_before_block(key))
+            else {
+                break;
+            };
+            owners.push(owner);
+            last = Some(owner);
+        }
+        Ok(owners)
+    }
+
+    /// Returns the blocks that an owner refers to and that come after `after`, at most `limit`: all of them, page by
+    /// page.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`], [`StoreError::Stopped`]
+    pub async fn owned_after(
+        &self,
+        owner: OwnerId,
+        after: Option<Cid>,
+        limit: usize,
+    ) -> Result<Vec<Cid>, StoreError> {
+        self.shared.check()?;
+        let (mut from, until) = index::range_of(&index::owned_by(&owner));
+        if let Some(after) = after {
+            let [_, key] = index::reference_keys(&after, &owner);
+            from = index::behind(&key);
+        }
+        let found = self.shared.env.disk().scan(Map::References, from, until, limit).await;
+        let found = found.map_err(|error| self.shared.noted(error))?;
+        Ok(found.iter().filter_map(|(key, _)| index::block_in(key)).collect())
+    }
+
     /// Returns how full the store is. Cost: none.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -172,6 +172,20 @@ pub(super) fn owner_in(key: &[u8]) -> Option<OwnerId> {
     Some(OwnerId::from_bytes(*key.last_chunk()?))
 }
 
+/// What the keys of references from their owners begin with.
+pub(super) const OWNERS: &[u8] = b"o";
+
+/// Returns the first key that comes after `key`.
+pub(super) fn behind(key: &[u8]) -> Bytes {
+    [key, &[0]].concat().into()
+}
+
+/// Returns the owner of a reference's key from the owner.
+pub(super) fn owner_before_block(key: &[u8]) -> Option<OwnerId> {
+    let rest = key.strip_prefix(OWNERS)?;
+    Some(OwnerId::from_bytes(*rest.first_chunk()?))
+}
+
 /// Returns the keys of one reference: from the block, from the owner.
 pub(super) fn reference_keys(cid: &Cid, owner: &OwnerId) -> [Bytes; 2] {
     let block = block_bytes(cid);

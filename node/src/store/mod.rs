@@ -27,7 +27,7 @@ mod settings;
 mod store_test;
 mod task;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use error::StoreError;
 pub use handle::{Store, start};

@@ -6,29 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use protocol::limits::OUTBOX_FRAMES_MAX;
 use protocol::wire::{Class, Frame};
-use protocol::{Instant, PeerId, Prng, WallTime};
+use protocol::{ClusterId, Instant, PeerId, Prng, WallTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::env::{
-    Batch, Change, Disk, DiskError, DiskFile, Durability, Env, Inbound, Map, Net, NetError,
-    NetEvent, Space,
+    Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Env, GuestQuestion, Home,
+    Inbound, Map, MapReader, Membership, Net, NetError, NetEvent, Space,
 };
 
 /// A machine with nothing but a disk. Clones are handles to the same one.
 #[derive(Clone)]
-pub(super) struct TestEnv<D: Disk> {
+pub(crate) struct TestEnv<D: Disk> {
     disk: D,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl<D: Disk> TestEnv<D> {
-    pub(super) fn new(disk: D) -> Self {
+    pub(crate) fn new(disk: D) -> Self {
         Self { disk, tasks: Arc::default() }
     }
 
     /// Ends all tasks where they stand.
-    pub(super) async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
         for task in tasks {
             task.abort();
@@ -82,7 +82,7 @@ impl<D: Disk> Env for TestEnv<D> {
 
 /// A network without peers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NoNet;
+pub(crate) struct NoNet;
 
 impl Net for NoNet {
     fn local_peer(&self) -> PeerId {
@@ -102,6 +102,22 @@ impl Net for NoNet {
     fn take_events(&self) -> Option<mpsc::Receiver<NetEvent>> {
         Some(mpsc::channel(OUTBOX_FRAMES_MAX).1)
     }
+
+    fn set_membership(&self, _membership: Option<Membership>) {}
+
+    fn admit_everybody(&self, _cluster: ClusterId) {}
+
+    async fn ask_guest(
+        &self,
+        addresses: Vec<String>,
+        _question: Bytes,
+    ) -> Result<(PeerId, Bytes), NetError> {
+        Err(NetError::Unanswered { addresses: addresses.len() })
+    }
+
+    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
+        None
+    }
 }
 
 type Entries = BTreeMap<(Map, Bytes), Bytes>;
@@ -118,7 +134,8 @@ struct FileState {
 struct DiskState {
     durable: Entries,
     now: Entries,
-    unsynced: Vec<Batch>,
+    /// In the order of their writes; each home keeps that order, and none between them.
+    unsynced: Vec<(Home, Batch)>,
     files: BTreeMap<String, u64>,
     contents: BTreeMap<u64, FileState>,
     device_bytes: u64,
@@ -127,18 +144,18 @@ struct DiskState {
 
 /// A disk in memory. Clones are handles to the same one.
 #[derive(Clone)]
-pub(super) struct MemoryDisk {
+pub(crate) struct MemoryDisk {
     state: Arc<Mutex<DiskState>>,
 }
 
 #[derive(Clone)]
-pub(super) struct MemoryFile {
+pub(crate) struct MemoryFile {
     disk: MemoryDisk,
     id: u64,
 }
 
 impl MemoryDisk {
-    pub(super) fn new(device_bytes: u64) -> Self {
+    pub(crate) fn new(device_bytes: u64) -> Self {
         let state = DiskState { device_bytes, ..DiskState::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -148,12 +165,15 @@ impl MemoryDisk {
     }
 
     /// Cuts the power: of what was not synced, chance decides what is left.
-    pub(super) fn crash(&self, prng: &mut Prng) {
+    pub(crate) fn crash(&self, prng: &mut Prng) {
         let state = &mut *self.lock();
         let unsynced = std::mem::take(&mut state.unsynced);
-        let kept = prng.index(unsynced.len() + 1).unwrap();
-        for batch in &unsynced[..kept] {
-            apply(&mut state.durable, batch);
+        for home in Home::ALL {
+            let of_home = unsynced.iter().filter(|(of, _)| *of == home);
+            let kept = prng.index(of_home.clone().count() + 1).unwrap();
+            for (_, batch) in of_home.take(kept) {
+                apply(&mut state.durable, batch);
+            }
         }
         state.now = state.durable.clone();
         for file in state.contents.values_mut() {
@@ -172,7 +192,7 @@ impl MemoryDisk {
     }
 
     /// Cuts the power: nothing that was not synced is left.
-    pub(super) fn crash_losing_all(&self) {
+    pub(crate) fn crash_losing_all(&self) {
         let state = &mut *self.lock();
         state.unsynced.clear();
         state.now = state.durable.clone();
@@ -183,17 +203,17 @@ impl MemoryDisk {
     }
 
     /// Sets how much the device holds.
-    pub(super) fn set_device_bytes(&self, bytes: u64) {
+    pub(crate) fn set_device_bytes(&self, bytes: u64) {
         self.lock().device_bytes = bytes;
     }
 
     /// Has syncs of files fail.
-    pub(super) fn fail_syncs(&self) {
+    pub(crate) fn fail_syncs(&self) {
         self.lock().sync_fails = true;
     }
 
     /// Loses the index.
-    pub(super) fn lose_index(&self) {
+    pub(crate) fn lose_index(&self) {
         let state = &mut *self.lock();
         state.durable.clear();
         state.now.clear();
@@ -201,7 +221,7 @@ impl MemoryDisk {
     }
 
     /// Changes the bytes of a file behind everybody's back.
-    pub(super) fn rot(&self, name: &str, change: impl Fn(&mut Vec<u8>)) {
+    pub(crate) fn rot(&self, name: &str, change: impl Fn(&mut Vec<u8>)) {
         let state = &mut *self.lock();
         let id = state.files[name];
         let file = state.contents.get_mut(&id).unwrap();
@@ -220,6 +240,7 @@ impl DiskState {
 
 impl Disk for MemoryDisk {
     type File = MemoryFile;
+    type View = MemoryView;
 
     async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
         tokio::task::yield_now().await;
@@ -248,7 +269,23 @@ impl Disk for MemoryDisk {
         Ok(inside.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
+    async fn query<T: Send + 'static>(
+        &self,
+        home: Home,
+        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        question(&self.freeze(home).await?)
+    }
+
+    async fn freeze(&self, home: Home) -> Result<MemoryView, DiskError> {
+        tokio::task::yield_now().await;
+        let mut entries = self.lock().now.clone();
+        entries.retain(|(map, _), _| map.home() == home);
+        Ok(MemoryView(Arc::new(entries)))
+    }
+
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), DiskError> {
+        let home = batch.home()?;
         tokio::task::yield_now().await;
         let state = &mut *self.lock();
         if batch.changes.iter().any(|change| matches!(change, Change::Put { .. }))
@@ -257,10 +294,11 @@ impl Disk for MemoryDisk {
             return Err(DiskError::Full);
         }
         apply(&mut state.now, &batch);
-        state.unsynced.push(batch);
+        state.unsynced.push((home, batch));
         if durability == Durability::Synced {
-            state.durable = state.now.clone();
-            state.unsynced.clear();
+            for (_, batch) in state.unsynced.extract_if(.., |(of, _)| *of == home) {
+                apply(&mut state.durable, &batch);
+            }
         }
         Ok(())
     }
@@ -296,6 +334,50 @@ impl Disk for MemoryDisk {
     async fn space(&self) -> Result<Space, DiskError> {
         let state = self.lock();
         Ok(Space { free_bytes: state.free_bytes(), total_bytes: state.device_bytes })
+    }
+}
+
+/// A copy of the entries of one home.
+#[derive(Clone)]
+pub(crate) struct MemoryView(Arc<Entries>);
+
+impl MapReader for MemoryView {
+    fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        Ok(self.0.get(&(map, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        let entries = self.0.range((map, Bytes::copy_from_slice(from))..);
+        let inside = entries
+            .take_while(|((of, key), _)| *of == map && until.is_none_or(|until| &key[..] < until));
+        Ok(inside.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl DiskView for MemoryView {
+    async fn scan(
+        &self,
+        map: Map,
+        from: Bytes,
+        until: Option<Bytes>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        let mut page = MapReader::scan(self, map, &from, until.as_deref(), limit)?;
+        let mut size = 0;
+        let fits = page.iter().take_while(|(key, value)| {
+            let has_room = size < bytes;
+            size += key.len() + value.len();
+            has_room
+        });
+        page.truncate(fits.count());
+        Ok(page)
     }
 }
 
@@ -362,6 +444,9 @@ fn apply(entries: &mut Entries, batch: &Batch) {
             }
             Change::Delete { map, key } => {
                 entries.remove(&(*map, key.clone()));
+            }
+            Change::DeleteRange { map, from, until } => {
+                entries.retain(|(of, key), _| of != map || key < from || key >= until);
             }
         }
     }

@@ -1,25 +1,26 @@
-//! `/api/v1/blocks/{cid}`: single blocks, for clients that check, order and build DAGs themselves.
+//! `/api/v1/blocks` and `/api/v1/uploads`: blocks of clients that build their DAGs themselves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use protocol::OwnerId;
 use protocol::limits::BLOCK_BYTES_MAX;
+use protocol::{OwnerId, api};
 
-use super::Api;
-use super::body;
-use super::content::{CidPath, insert, parse_cid, replicas};
+use super::auth::Caller;
+use super::content::{CidPath, insert, options, parse_cid, upload_of};
+use super::params::Params;
 use super::problem::Failure;
-use crate::env::Env;
-use crate::flows::UploadOptions;
+use super::{Api, body, named};
 
-/// `GET` and `HEAD /api/v1/blocks/{cid}`: the bytes of one block.
-pub(super) async fn read<E: Env>(
-    State(api): State<Arc<Api<E>>>,
+/// Reads one block.
+#[utoipa::path(get, path = "/api/v1/blocks/{cid}",
+    responses((status = 200, body = Vec<u8>), (status = 404, body = api::Problem)))]
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
     cid: CidPath,
     method: Method,
 ) -> Result<Response, Failure> {
@@ -37,41 +38,47 @@ pub(super) async fn read<E: Env>(
     Ok(response)
 }
 
-/// `PUT /api/v1/blocks/{cid}?owner&root&replicas`: stores one block; answers once it is durable on its write quorum.
-pub(super) async fn store<E: Env>(
-    State(api): State<Arc<Api<E>>>,
+/// Stores one block as part of an upload; answers once it is durable on its write quorum.
+#[utoipa::path(put, path = "/api/v1/blocks/{cid}", request_body = Vec<u8>,
+    params(("upload" = String, Query), ("replicas" = Option<u8>, Query)), responses((status = 201)))]
+pub(super) async fn store(
+    State(api): State<Arc<Api>>,
     cid: CidPath,
-    Query(query): Query<BTreeMap<String, String>>,
+    Query(query): Query<Vec<(String, String)>>,
     body: Body,
 ) -> Result<StatusCode, Failure> {
     // First, so that also a body that is refused unread is read to its end.
     let pieces = body::pieces(api.node.env().clone(), body);
     let cid = parse_cid(cid)?;
-    let mut owner: Option<OwnerId> = None;
-    let mut root = false;
-    let mut options = UploadOptions::default();
-    for (name, value) in &query {
-        match (name.as_str(), value.as_str()) {
-            ("owner", text) => {
-                owner =
-                    Some(text.parse().map_err(|error: protocol::id::IdError| {
-                        Failure::invalid(error.to_string())
-                    })?);
-            }
-            ("replicas", count) => options.replicas = Some(replicas(count)?),
-            ("root", "true") => root = true,
-            ("root", "false") => root = false,
-            _ => {
-                return Err(Failure::invalid(format!(
-                    "query parameter {name}={value:?} is not understood (owner=ID, root=true|false, replicas=N)"
-                )));
-            }
-        }
-    }
-    if owner == Some(OwnerId::REPAIR) {
-        return Err(Failure::invalid("owner must not be all zeros"));
-    }
+    let mut params = Params::new(query);
+    let upload = upload_of(&mut params)?;
+    let options = options(&mut params)?;
+    params.end("upload, replicas")?;
+    let upload = upload
+        .ok_or_else(|| Failure::invalid("upload=ID is needed: POST /api/v1/uploads begins one"))?;
     let bytes = body::whole(pieces, BLOCK_BYTES_MAX as usize).await?;
-    api.node.put_block(cid, bytes, owner, root, options).await?;
+    api.node.put_block(upload, cid, bytes, options).await?;
     Ok(StatusCode::CREATED)
+}
+
+/// Begins an upload over several requests.
+#[utoipa::path(post, path = "/api/v1/uploads", responses((status = 201, body = api::UploadBegun)))]
+pub(super) async fn begin(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<(StatusCode, Json<api::UploadBegun>), Failure> {
+    let (upload, ttl) = api.node.begin_upload(caller.actor()).await?;
+    let expires_in_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    Ok((StatusCode::CREATED, Json(api::UploadBegun { upload: upload.to_string(), expires_in_ms })))
+}
+
+/// Ends an upload: what of it got no name is freed.
+#[utoipa::path(delete, path = "/api/v1/uploads/{id}", responses((status = 204)))]
+pub(super) async fn end(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    api.node.end_upload(caller.actor(), named(id.parse::<OwnerId>())?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

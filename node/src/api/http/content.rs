@@ -1,6 +1,5 @@
-//! `/api/v1/content`: bytes by their root CID.
+//! `/api/v1/content`: bytes by their root CID, and what all reads of bytes have in common.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,15 +11,16 @@ use axum::response::{IntoResponse, Response};
 use protocol::api;
 use protocol::dag::{ByteRange, Chunker};
 use protocol::limits::REPLICAS_MAX;
+use protocol::metadata::{Op, Outcome, Source, UserName, query};
 use protocol::topology::ReplicaCount;
-use protocol::{Cid, Fault, Kind};
+use protocol::{Cid, Fault, Kind, OwnerId};
 
-use super::Api;
-use super::body;
+use super::auth::Caller;
+use super::params::{self, Params};
 use super::problem::{self, Failure};
-use super::range;
-use crate::env::Env;
-use crate::flows::UploadOptions;
+use super::{Api, body, documents, limit_of, named, proposed, range};
+use crate::flows::{UploadOptions, new_request};
+use crate::meta::Freshness;
 
 /// The end of a path that should be a CID, or why it is not even text.
 pub(super) type CidPath = Result<Path<String>, PathRejection>;
@@ -39,42 +39,57 @@ pub(super) fn replicas(text: &str) -> Result<ReplicaCount, Failure> {
     })
 }
 
-fn options(query: &BTreeMap<String, String>) -> Result<UploadOptions, Failure> {
-    let mut options = UploadOptions::default();
-    for (name, value) in query {
-        match name.as_str() {
-            "replicas" => options.replicas = Some(replicas(value)?),
-            "chunker" => {
-                options.chunker = match value.as_str() {
-                    "fixed" => Chunker::Fixed,
-                    "fastcdc" => Chunker::FastCdc,
-                    _ => {
-                        return Err(Failure::invalid(format!(
-                            "chunker={value:?} is neither fixed nor fastcdc"
-                        )));
-                    }
-                };
-            }
-            _ => {
-                return Err(Failure::invalid(format!(
-                    "there is no query parameter {name:?} (there are replicas, chunker)"
-                )));
-            }
+/// Takes how content is stored out of a query.
+pub(super) fn options(params: &mut Params) -> Result<UploadOptions, Failure> {
+    let chunker = match params.take("chunker")?.as_deref() {
+        None | Some("fixed") => Chunker::Fixed,
+        Some("fastcdc") => Chunker::FastCdc,
+        Some(text) => {
+            return Err(Failure::invalid(format!("chunker={text:?} is neither fixed nor fastcdc")));
         }
-    }
-    Ok(options)
+    };
+    let replicas = params.take("replicas")?.map(|text| replicas(&text)).transpose()?;
+    Ok(UploadOptions { replicas, chunker })
 }
 
-/// `POST /api/v1/content`: stores a body and answers with its root CID once it is acknowledged.
-pub(super) async fn store<E: Env>(
-    State(api): State<Arc<Api<E>>>,
-    Query(query): Query<BTreeMap<String, String>>,
+/// Takes the upload that a request is part of out of a query.
+pub(super) fn upload_of(params: &mut Params) -> Result<Option<OwnerId>, Failure> {
+    let upload: Option<OwnerId> =
+        params.parse("upload", "the id of an upload (32 hexadecimal digits)")?;
+    match upload {
+        Some(OwnerId::REPAIR) => Err(Failure::invalid("upload must not be all zeros")),
+        upload => Ok(upload),
+    }
+}
+
+/// Stores a body and answers with its root CID once it is durable. Without `upload` it is pinned: kept, though it
+/// has no name, until it is deleted.
+#[utoipa::path(post, path = "/api/v1/content", request_body = Vec<u8>,
+    params(("replicas" = Option<u8>, Query), ("chunker" = Option<String>, Query), ("upload" = Option<String>, Query)),
+    responses((status = 201, body = api::Stored)))]
+pub(super) async fn store(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     // First, so that also a body that is refused unread is read to its end.
     let pieces = body::pieces(api.node.env().clone(), body);
-    let options = options(&query)?;
-    let stored = api.node.upload(pieces, options).await?;
+    let mut params = Params::new(query);
+    let options = options(&mut params)?;
+    let upload = upload_of(&mut params)?;
+    params.end("replicas, chunker, upload")?;
+    let stored = match upload {
+        Some(upload) => api.node.upload_part(upload, pieces, options).await?,
+        None => {
+            let request = match params::request_id(&headers)? {
+                Some(request) => request,
+                None => new_request(api.node.env()),
+            };
+            api.node.pin_content(caller.actor(), request, pieces, options).await?
+        }
+    };
     let cid = stored.root.cid.to_string();
     let location = format!("/api/v1/content/{cid}");
     let answer = api::Stored {
@@ -86,21 +101,109 @@ pub(super) async fn store<E: Env>(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
 }
 
-/// `GET` and `HEAD /api/v1/content/{cid}`: the bytes of a root, or a range of them.
-pub(super) async fn read<E: Env>(
-    State(api): State<Arc<Api<E>>>,
+/// Pins a root whose blocks were uploaded one by one.
+#[utoipa::path(put, path = "/api/v1/content/{cid}",
+    params(("upload" = String, Query), ("size" = u64, Query)), responses((status = 201)))]
+pub(super) async fn pin(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    cid: CidPath,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Failure> {
+    let root = parse_cid(cid)?;
+    let mut params = Params::new(query);
+    let upload = upload_of(&mut params)?;
+    let size = params.parse("size", "a number of bytes")?;
+    params.end("upload, size")?;
+    let (Some(upload), Some(size)) = (upload, size) else {
+        return Err(Failure::invalid("upload=ID and size=N are needed"));
+    };
+    proposed(&api, &caller, &headers, Op::Pin { root, size, upload }).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Lists a page of the content that is pinned.
+#[utoipa::path(get, path = "/api/v1/content",
+    params(("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
+    responses((status = 200, body = api::Listing)))]
+pub(super) async fn pins(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<api::Listing>, Failure> {
+    let mut params = Params::new(query);
+    let after = match params.take("after")? {
+        Some(text) => Some(pin_after(&text)?),
+        None => None,
+    };
+    let limit = limit_of(&mut params)?;
+    params.end("after, limit")?;
+    let read = move |state: &dyn Source| {
+        query::pins(state, after.as_ref().map(|(root, user)| (root, user)), limit)
+    };
+    let found = api.node.meta().read(Freshness::Latest, read).await?;
+    let next = found.last().filter(|_| found.len() == limit);
+    let next = next.map(|last| format!("{}/{}", last.root, last.user));
+    let objects = found.iter().map(documents::pin).collect();
+    Ok(Json(api::Listing { objects, prefixes: Vec::new(), next }))
+}
+
+/// Returns where a page of pins begins: behind one root and user.
+fn pin_after(text: &str) -> Result<(Cid, UserName), Failure> {
+    let (root, user) = text.split_once('/').ok_or_else(|| {
+        Failure::invalid(format!("after={text:?} is no \"next\" of this listing"))
+    })?;
+    Ok((named(root.parse())?, named(UserName::new(user))?))
+}
+
+/// What is read: a root, and what is told of it.
+pub(super) struct Entity {
+    /// The root of its content.
+    pub(super) root: Cid,
+    /// What people call it.
+    pub(super) what: String,
+    /// Its version, where it has one: another way to name it in a precondition.
+    pub(super) version: Option<u64>,
+    /// Headers of its own.
+    pub(super) headers: Vec<(HeaderName, String)>,
+}
+
+/// Reads content by its CID.
+#[utoipa::path(get, path = "/api/v1/content/{cid}",
+    responses((status = 200, body = Vec<u8>), (status = 206, body = Vec<u8>), (status = 304),
+        (status = 404, body = api::Problem), (status = 412, body = api::Problem)))]
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
     cid: CidPath,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let cid = parse_cid(cid)?;
+    let root = parse_cid(cid)?;
+    let own = vec![
+        // Content under a CID never changes.
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+    ];
+    let entity = Entity { root, what: root.to_string(), version: None, headers: own };
+    serve(&api, entity, &method, &headers).await
+}
+
+/// Answers a `GET` or `HEAD` of bytes: preconditions, ranges, and the bytes.
+pub(super) async fn serve(
+    api: &Api,
+    entity: Entity,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let cid = entity.root;
     let etag = format!("\"{cid}\"");
-    if headers.get(header::IF_MATCH).is_some_and(|value| !matches_etag(value, &etag)) {
-        let fault = Fault::new(Kind::Conflict, format!("If-Match names something else than {cid}"));
-        return Ok(problem::at_status(StatusCode::PRECONDITION_FAILED, &fault));
+    let matches = |value: &HeaderValue| matches_tag(value, &etag, entity.version);
+    if headers.get(header::IF_MATCH).is_some_and(|value| !matches(value)) {
+        let detail = format!("If-Match names something else than {} is", entity.what);
+        return Err(Fault::new(Kind::Precondition, detail).into());
     }
     if let Some(value) = headers.get(header::IF_NONE_MATCH)
-        && matches_etag(value, &etag)
+        && matches(value)
     {
         if value.as_bytes() == b"*" {
             // Anything that exists matches, so that it has to be looked for.
@@ -111,56 +214,77 @@ pub(super) async fn read<E: Env>(
     // A range of something else than the client has a part of is of no use to it.
     let is_other =
         headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != etag.as_bytes());
-    let fixed: [(HeaderName, String); 4] = [
-        (header::ETAG, etag),
-        (header::ACCEPT_RANGES, "bytes".to_owned()),
-        // Content under a CID never changes.
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-    ];
-    let asked = if is_other { range::Asked::All } else { range::asked(&headers) };
-    if method == Method::HEAD || asked != range::Asked::All {
-        let size = api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?.size();
-        let Some(part) = asked.within(size) else {
-            let detail = format!("the range lies outside the {size} bytes of {cid}");
-            let fault = Fault::new(Kind::Invalid, detail);
-            let mut response = problem::at_status(StatusCode::RANGE_NOT_SATISFIABLE, &fault);
-            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
-            return Ok(response);
-        };
-        let body = if method == Method::HEAD {
-            Body::empty()
-        } else {
-            let range = ByteRange { start: part.first, end: Some(part.end) };
-            body::of_download(api.node.download(cid, range).await?)
-        };
-        let mut response = (fixed, body).into_response();
-        insert(&mut response, header::CONTENT_LENGTH, &(part.end - part.first).to_string());
-        if asked != range::Asked::All {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let content_range = format!("bytes {}-{}/{size}", part.first, part.end - 1);
-            insert(&mut response, header::CONTENT_RANGE, &content_range);
-        }
-        return Ok(response);
+    let asked = if is_other { range::Asked::All } else { range::asked(headers) };
+    let is_head = *method == Method::HEAD;
+    if !is_head && asked == range::Asked::All {
+        let download = api.node.download(cid, ByteRange { start: 0, end: None }).await?;
+        let size = download.size();
+        return Ok(with_headers(body::of_download(download), entity, etag, size));
     }
-    let download = api.node.download(cid, ByteRange { start: 0, end: None }).await?;
-    let size = download.size();
-    let mut response = (fixed, body::of_download(download)).into_response();
-    insert(&mut response, header::CONTENT_LENGTH, &size.to_string());
+    let size = api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?.size();
+    let Some(part) = asked.within(size) else {
+        let detail = format!("the range lies outside the {size} bytes of {}", entity.what);
+        let fault = Fault::new(Kind::Invalid, detail);
+        let mut response = problem::at_status(StatusCode::RANGE_NOT_SATISFIABLE, &fault);
+        insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+        return Ok(response);
+    };
+    let body = if is_head {
+        Body::empty()
+    } else {
+        let range = ByteRange { start: part.first, end: Some(part.end) };
+        body::of_download(api.node.download(cid, range).await?)
+    };
+    let mut response = with_headers(body, entity, etag, part.end - part.first);
+    if asked != range::Asked::All {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let content_range = format!("bytes {}-{}/{size}", part.first, part.end - 1);
+        insert(&mut response, header::CONTENT_RANGE, &content_range);
+    }
     Ok(response)
 }
 
-/// `DELETE /api/v1/content/{cid}`: frees the blocks of a root that nothing else refers to.
-pub(super) async fn delete<E: Env>(
-    State(api): State<Arc<Api<E>>>,
+fn with_headers(body: Body, entity: Entity, etag: String, length: u64) -> Response {
+    let mut response = body.into_response();
+    insert(&mut response, header::ETAG, &etag);
+    insert(&mut response, header::ACCEPT_RANGES, "bytes");
+    insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    for (name, value) in entity.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            // One that may stand several times does.
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+/// Lets go of content without a name; its blocks are freed after the grace period.
+#[utoipa::path(delete, path = "/api/v1/content/{cid}", responses((status = 204), (status = 404, body = api::Problem)))]
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
     cid: CidPath,
-) -> Result<Json<api::Freed>, Failure> {
-    let freed = api.node.delete(parse_cid(cid)?).await?;
-    Ok(Json(api::Freed {
-        blocks: freed.blocks,
-        bytes: freed.bytes,
-        peers_missed: freed.peers_missed,
-    }))
+    headers: HeaderMap,
+) -> Result<StatusCode, Failure> {
+    let root = parse_cid(cid)?;
+    let mut any = false;
+    // The client's id is that of the first step: under the same one, a second would get the first one's answer.
+    let mut headers = headers;
+    loop {
+        let outcome = proposed(&api, &caller, &headers, Op::Unpin { root }).await?;
+        let Outcome::Unpinned { pins, more } = outcome else {
+            return Err(documents::other_answer().into());
+        };
+        any |= pins > 0;
+        if !more {
+            break;
+        }
+        headers = HeaderMap::new();
+    }
+    if any {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Fault::new(Kind::NotFound, format!("nobody keeps {root} without a name")).into())
 }
 
 pub(super) fn insert(response: &mut Response, name: HeaderName, value: &str) {
@@ -169,11 +293,14 @@ pub(super) fn insert(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-fn matches_etag(value: &HeaderValue, etag: &str) -> bool {
+fn matches_tag(value: &HeaderValue, etag: &str, version: Option<u64>) -> bool {
     value.to_str().is_ok_and(|list| {
         list.split(',').any(|one| {
             let one = one.trim();
-            one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag
+            let one = one.strip_prefix("W/").unwrap_or(one);
+            let is_version =
+                version.is_some_and(|version| one.trim_matches('"') == version.to_string());
+            one == "*" || one == etag || is_version
         })
     })
 }

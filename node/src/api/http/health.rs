@@ -10,7 +10,6 @@ use protocol::{Fault, Kind};
 
 use super::Api;
 use super::problem::Failure;
-use crate::env::Env;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz() -> &'static str {
@@ -18,9 +17,7 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: requests will be served; the API starts only when the store has recovered.
-pub(super) async fn readyz<E: Env>(
-    State(api): State<Arc<Api<E>>>,
-) -> Result<&'static str, Failure> {
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Failure> {
     if api.stopping.load(Ordering::Relaxed) {
         return Err(Failure(Fault::new(Kind::Unavailable, "this peer is shutting down")));
     }
@@ -28,7 +25,7 @@ pub(super) async fn readyz<E: Env>(
 }
 
 /// `GET /metrics`: in the OpenMetrics text format.
-pub(super) async fn metrics<E: Env>(State(api): State<Arc<Api<E>>>) -> Response {
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let mut text = String::new();
     if prometheus_client::encoding::text::encode(&mut text, &api.registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

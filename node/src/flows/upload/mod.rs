@@ -4,6 +4,8 @@
 //! [`protocol::transfer::Upload`] chooses targets and says when to acknowledge; the late copies go on after
 //! that. What a failed upload stored is released again. Never: holds more of the object than its window.
 
+mod copy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -14,16 +16,15 @@ use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
-use protocol::limits::BLOCK_REQUEST_TIMEOUT;
 use protocol::topology::ReplicaCount;
 use protocol::transfer::{Upload, UploadConfig, UploadInput, UploadOutput};
-use protocol::wire::{BlockOutcome, Class, Reply, Request};
 use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, info};
 
 use super::Context;
 use crate::env::Env;
+pub(super) use copy::Copy;
 
 /// Chunks of one upload that are hashed at a time: more than there are cores to hash them on.
 const HASHING_MAX: usize = 4;
@@ -48,32 +49,49 @@ pub struct Uploaded {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A chunk that has its name now, and the memory it is entitled to.
-struct Hashed {
+/// A part of what is uploaded, in its order.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    /// The next bytes, cut as the chunker says.
+    Bytes(Bytes),
+    /// A leaf that the cluster holds already, cut where it was.
+    Leaf {
+        /// Its name.
+        cid: Cid,
+        /// Its bytes.
+        bytes_len: u32,
+    },
+}
+
+/// A leaf that has its name now: its bytes and the memory they are entitled to, or neither when the cluster
+/// holds it already.
+struct Named {
     cid: Cid,
-    bytes: Bytes,
-    permit: OwnedSemaphorePermit,
+    bytes_len: u32,
+    bytes: Option<(Bytes, OwnedSemaphorePermit)>,
 }
 
 /// A block until all its copies are placed.
 struct Held {
-    bytes: Bytes,
+    bytes: Option<Bytes>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Stores what `source` yields and returns when it is acknowledged: every block durable on its write quorum,
-/// and on all its holders unless some are late. Not cancel-safe in the sense that a dropped call leaves the
-/// upload to end by itself: with an error when its source ends so, else unacknowledged but whole.
+/// Stores what `source` yields, on behalf of `owner`, and returns when it is acknowledged: every block durable on
+/// its write quorum, and on all its holders unless some are late. A dropped call leaves the upload to end by
+/// itself: with an error when its source ends so, else unacknowledged but whole.
 ///
 /// # Errors
-/// The source's own, or why a block could not be placed. Nothing of the upload stays then.
-pub async fn upload<E: Env>(
+/// The source's own, or why a block could not be placed. Nothing of the upload stays then, as far as its holders
+/// can be reached.
+pub(super) async fn upload_pieces<E: Env>(
     context: &Context<E>,
-    source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+    owner: OwnerId,
+    source: impl Stream<Item = Result<Piece, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
 ) -> Result<Uploaded, Fault> {
     let permit = context.admit()?;
-    let flow = Flow::new(context.clone(), context.new_owner(), options);
+    let flow = Flow::new(context.clone(), owner, options);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload", async move {
         flow.run(source, acknowledge).await;
@@ -88,12 +106,11 @@ pub async fn upload<E: Env>(
 ///
 /// # Errors
 /// [`Kind::Invalid`] when the bytes do not hash to `cid`, or why it could not be placed.
-pub async fn put_block<E: Env>(
+pub(super) async fn upload_block<E: Env>(
     context: &Context<E>,
     cid: Cid,
     bytes: Bytes,
-    owner: Option<OwnerId>,
-    root: bool,
+    owner: OwnerId,
     options: UploadOptions,
 ) -> Result<(), Fault> {
     let permit = context.admit()?;
@@ -101,14 +118,11 @@ pub async fn put_block<E: Env>(
     if !context.env.compute(move || cid.matches(&checked)).await {
         return Err(Fault::new(Kind::Invalid, format!("the bytes do not hash to {cid}")));
     }
-    let owner = owner.unwrap_or_else(|| context.new_owner());
     let mut flow = Flow::new(context.clone(), owner, options);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload.block", async move {
-        if root {
-            flow.roots.insert(cid);
-        }
-        flow.offer(cid, bytes, None);
+        let bytes_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        flow.offer(cid, bytes_len, Held { bytes: Some(bytes), _permit: None });
         let result = Root { cid, size: 0, dag_bytes: 0 };
         flow.run_to_end(result, acknowledge).await;
         drop(permit);
@@ -128,9 +142,8 @@ struct Flow<E: Env> {
     puts: FuturesUnordered<BoxFuture<Option<UploadInput>>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
     touched: BTreeSet<PeerId>,
-    roots: BTreeSet<Cid>,
     // Kept back until a second chunk comes or the end: a file of one chunk has it as its root.
-    first: Option<Hashed>,
+    first: Option<Named>,
     chunks: u64,
     blocks: u64,
     acknowledge_now: bool,
@@ -140,7 +153,9 @@ struct Flow<E: Env> {
 
 impl<E: Env> Flow<E> {
     fn new(context: Context<E>, owner: OwnerId, options: UploadOptions) -> Self {
-        let replicas = options.replicas.unwrap_or_else(|| context.wanted_replicas());
+        let replicas = options
+            .replicas
+            .unwrap_or_else(|| context.peers.view().placement().topology().copies());
         let config = UploadConfig {
             counts_duplicates: context.planted.count_twice,
             ..UploadConfig::new(replicas)
@@ -154,7 +169,6 @@ impl<E: Env> Flow<E> {
             puts: FuturesUnordered::new(),
             aborts: BTreeMap::new(),
             touched: BTreeSet::new(),
-            roots: BTreeSet::new(),
             first: None,
             chunks: 0,
             blocks: 0,
@@ -166,13 +180,13 @@ impl<E: Env> Flow<E> {
 
     async fn run(
         mut self,
-        mut source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin,
+        mut source: impl Stream<Item = Result<Piece, Fault>> + Send + Unpin,
         acknowledge: oneshot::Sender<Result<Uploaded, Fault>>,
     ) {
         let mut splitter = Some(Splitter::new(self.chunker));
         let mut builder = FileBuilder::new();
-        let mut hashing: FuturesOrdered<BoxFuture<Hashed>> = FuturesOrdered::new();
-        while self.failed.is_none() && (splitter.is_some() || !hashing.is_empty()) {
+        let mut naming: FuturesOrdered<BoxFuture<Named>> = FuturesOrdered::new();
+        while self.failed.is_none() && (splitter.is_some() || !naming.is_empty()) {
             let takes = self.machine.wants_more();
             let deadline = self.deadline();
             tokio::select! {
@@ -181,16 +195,23 @@ impl<E: Env> Flow<E> {
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(UploadInput::Tick);
                 }
-                Some(chunk) = hashing.next(), if takes && !hashing.is_empty() => {
-                    self.leaf(chunk, &mut builder);
+                Some(leaf) = naming.next(), if takes && !naming.is_empty() => {
+                    self.leaf(leaf, &mut builder);
                 }
-                piece = source.next(), if splitter.is_some() && takes && hashing.len() < HASHING_MAX => {
+                piece = source.next(), if splitter.is_some() && takes && naming.len() < HASHING_MAX => {
                     let mut chunks = Vec::new();
+                    let mut kept = None;
                     match piece {
-                        Some(Ok(bytes)) => {
+                        Some(Ok(Piece::Bytes(bytes))) => {
                             if let Some(splitter) = &mut splitter {
                                 splitter.push(bytes, &mut chunks);
                             }
+                        }
+                        Some(Ok(Piece::Leaf { cid, bytes_len })) => {
+                            if let Some(splitter) = &mut splitter {
+                                splitter.interrupt(&mut chunks);
+                            }
+                            kept = Some(Named { cid, bytes_len, bytes: None });
                         }
                         Some(Err(fault)) => self.failed = Some(fault),
                         None => {
@@ -200,7 +221,10 @@ impl<E: Env> Flow<E> {
                         }
                     }
                     for chunk in chunks {
-                        hashing.push_back(self.hash(chunk));
+                        naming.push_back(self.hash(chunk));
+                    }
+                    if let Some(leaf) = kept {
+                        naming.push_back(Box::pin(std::future::ready(leaf)));
                     }
                 }
             }
@@ -212,9 +236,8 @@ impl<E: Env> Flow<E> {
         }
         let mut blocks = Vec::new();
         let root = builder.finish(&mut blocks);
-        self.roots.insert(root.cid);
         if let Some(only) = self.first.take() {
-            self.offer(only.cid, only.bytes, Some(only.permit));
+            self.offer_leaf(only);
         }
         self.interior(blocks);
         self.run_to_end(root, acknowledge).await;
@@ -268,7 +291,7 @@ impl<E: Env> Flow<E> {
     }
 
     /// Begins the hashing of a chunk, once there is memory for it.
-    fn hash(&self, bytes: Bytes) -> BoxFuture<Hashed> {
+    fn hash(&self, bytes: Bytes) -> BoxFuture<Named> {
         let env = self.context.env.clone();
         let memory: Arc<Semaphore> = Arc::clone(&self.context.memory);
         Box::pin(async move {
@@ -277,38 +300,42 @@ impl<E: Env> Flow<E> {
                 memory.acquire_many_owned(size).await.expect("the semaphore is never closed");
             let data = bytes.clone();
             let cid = env.compute(move || Cid::of(Codec::Raw, &data)).await;
-            Hashed { cid, bytes, permit }
+            Named { cid, bytes_len: size, bytes: Some((bytes, permit)) }
         })
     }
 
-    fn leaf(&mut self, chunk: Hashed, builder: &mut FileBuilder) {
+    fn leaf(&mut self, leaf: Named, builder: &mut FileBuilder) {
         let mut blocks = Vec::new();
-        let len = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
-        builder.leaf(chunk.cid, len, &mut blocks);
+        builder.leaf(leaf.cid, leaf.bytes_len, &mut blocks);
         if let Some(first) = self.first.take() {
-            self.offer(first.cid, first.bytes, Some(first.permit));
+            self.offer_leaf(first);
         }
         self.chunks += 1;
         if self.chunks == 1 {
-            self.first = Some(chunk);
+            self.first = Some(leaf);
         } else {
-            self.offer(chunk.cid, chunk.bytes, Some(chunk.permit));
+            self.offer_leaf(leaf);
         }
         self.interior(blocks);
     }
 
+    fn offer_leaf(&mut self, leaf: Named) {
+        let (bytes, permit) = leaf.bytes.unzip();
+        self.offer(leaf.cid, leaf.bytes_len, Held { bytes, _permit: permit });
+    }
+
     fn interior(&mut self, blocks: Vec<Block>) {
         for block in blocks {
-            self.offer(block.cid, block.bytes, None);
+            let bytes_len = u32::try_from(block.bytes.len()).unwrap_or(u32::MAX);
+            self.offer(block.cid, bytes_len, Held { bytes: Some(block.bytes), _permit: None });
         }
     }
 
     /// Gives the machine a block to place.
-    fn offer(&mut self, cid: Cid, bytes: Bytes, permit: Option<OwnedSemaphorePermit>) {
-        let bytes_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    fn offer(&mut self, cid: Cid, bytes_len: u32, held: Held) {
         let candidates = self.context.peers.view().candidates(&cid);
         self.blocks += 1;
-        self.held.entry(cid).or_insert(Held { bytes, _permit: permit });
+        self.held.entry(cid).or_insert(held);
         self.step(UploadInput::Block { cid, bytes_len, candidates });
     }
 
@@ -357,7 +384,6 @@ impl<E: Env> Flow<E> {
             cid,
             bytes: held.bytes.clone(),
             owner: self.owner,
-            root: self.roots.contains(&cid),
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert((cid, peer), abort);
@@ -386,45 +412,7 @@ impl<E: Env> Flow<E> {
         // Puts under way must end before the release, or their blocks would outlive it.
         let mut puts = self.puts;
         while puts.next().await.is_some() {}
-        super::delete::release(&self.context, self.owner, &self.touched).await;
+        super::release::release(&self.context, self.owner, &self.touched).await;
         drop(acknowledge.send(Err(fault)));
     }
 }
-
-/// One copy of one block on its way to one peer.
-struct Copy<E: Env> {
-    context: Context<E>,
-    cid: Cid,
-    bytes: Bytes,
-    owner: OwnerId,
-    root: bool,
-}
-
-impl<E: Env> Copy<E> {
-    async fn place(self, peer: PeerId) -> Result<BlockOutcome, Fault> {
-        let Self { context, cid, bytes, owner, root } = self;
-        if peer == context.peers.view().own() {
-            return Ok(context.store.put(cid, bytes, owner, root).await?);
-        }
-        if bytes.len() >= CLAIM_BYTES_MIN {
-            let claim = Request::Claim { cids: vec![cid], owner, root };
-            let reply = context.rpc.call(peer, Class::Bulk, claim, BLOCK_REQUEST_TIMEOUT).await?;
-            if let Reply::Held(held) = reply
-                && held == [true]
-            {
-                return Ok(BlockOutcome::AlreadyHeld);
-            }
-        }
-        let put = Request::PutBlock { cid, owner, root, bytes };
-        match context.rpc.call(peer, Class::Bulk, put, BLOCK_REQUEST_TIMEOUT).await? {
-            Reply::Put(outcome) => Ok(outcome),
-            Reply::Held(_) | Reply::Block(_) | Reply::Released { .. } | Reply::Owners(_) => Err(
-                Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")),
-            ),
-        }
-    }
-}
-
-/// Blocks of this size and more are offered by name before they are sent: a question costs a message, and
-/// may save the bytes.
-const CLAIM_BYTES_MIN: usize = 64 << 10;

@@ -1,0 +1,65 @@
+//! One copy of one block on its way to one peer.
+//!
+//! A block is offered by name before its bytes are sent, where that may save something. Never: chooses the peer.
+
+use bytes::Bytes;
+use protocol::limits::BLOCK_REQUEST_TIMEOUT;
+use protocol::wire::{BlockOutcome, Class, Reply, Request};
+use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
+
+use crate::env::Env;
+use crate::flows::{Context, download};
+
+/// Blocks of this size and more are offered by name before they are sent: a question costs a message, and
+/// may save the bytes.
+const CLAIM_BYTES_MIN: usize = 64 << 10;
+
+/// A copy to be placed.
+pub(in crate::flows) struct Copy<E: Env> {
+    pub(in crate::flows) context: Context<E>,
+    pub(in crate::flows) cid: Cid,
+    /// The bytes; `None` when the cluster holds the block, and they are fetched only where they are missing.
+    pub(in crate::flows) bytes: Option<Bytes>,
+    pub(in crate::flows) owner: OwnerId,
+}
+
+impl<E: Env> Copy<E> {
+    pub(in crate::flows) async fn place(self, peer: PeerId) -> Result<BlockOutcome, Fault> {
+        let worth_asking = self.bytes.as_ref().is_none_or(|bytes| bytes.len() >= CLAIM_BYTES_MIN);
+        if worth_asking && self.claim(peer).await? {
+            return Ok(BlockOutcome::AlreadyHeld);
+        }
+        let bytes = match &self.bytes {
+            Some(bytes) => bytes.clone(),
+            None => download::block(&self.context, self.cid).await?,
+        };
+        let Self { context, cid, owner, .. } = self;
+        if peer == context.peers.view().own() {
+            return Ok(context.store.put(cid, bytes, owner, false).await?);
+        }
+        let put = Request::PutBlock { cid, owner, root: false, bytes };
+        let reply = context.rpc.call(peer, Class::Bulk, put, BLOCK_REQUEST_TIMEOUT).await?;
+        let Reply::Put(outcome) = reply else { return Err(other_answer(peer)) };
+        Ok(outcome)
+    }
+
+    /// Refers to the block on behalf of the owner if the peer holds it, and says whether it does.
+    async fn claim(&self, peer: PeerId) -> Result<bool, Fault> {
+        let Self { context, cid, owner, .. } = self;
+        if peer == context.peers.view().own() {
+            // With its bytes at hand a put does the same in one step.
+            if self.bytes.is_some() {
+                return Ok(false);
+            }
+            return Ok(context.store.claim(vec![*cid], *owner, false).await? == [true]);
+        }
+        let claim = Request::Claim { cids: vec![*cid], owner: *owner, root: false };
+        let reply = context.rpc.call(peer, Class::Bulk, claim, BLOCK_REQUEST_TIMEOUT).await?;
+        let Reply::Held(held) = reply else { return Err(other_answer(peer)) };
+        Ok(held == [true])
+    }
+}
+
+fn other_answer(peer: PeerId) -> Fault {
+    Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind"))
+}

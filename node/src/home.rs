@@ -1,0 +1,90 @@
+//! Which cluster this peer's data directory belongs to, and how far it has come into it.
+//!
+//! Written before anything else is, so that a crash in the middle of founding or joining is gone on with, by
+//! the same cluster id and the same Raft id. Never: what the cluster decides; that is the metadata.
+
+use bytes::Bytes;
+use protocol::invite::Welcome;
+use protocol::{ClusterId, Fault, Kind, PeerId};
+use serde::{Deserialize, Serialize};
+
+use crate::env::{Batch, Disk, DiskError, Durability, Env, Map};
+
+/// Where the record lies, beside what Raft keeps of this directory.
+const KEY: &[u8] = b"home";
+
+/// Version of the record.
+const VERSION: u8 = 1;
+
+/// How far a peer has come into its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// It founds the cluster, and may have committed that.
+    Founding,
+    /// It holds a ticket, and may have been let in.
+    Joining,
+    /// It is a member. The peers it was told of when it joined, by their keys, with their addresses: until the
+    /// metadata has reached it, it knows nobody else.
+    Member(Vec<([u8; 32], Vec<String>)>),
+}
+
+/// The record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) cluster: ClusterId,
+    pub(crate) stage: Stage,
+}
+
+impl Home {
+    /// Returns the record of this disk; `None` when it belongs to no cluster yet.
+    ///
+    /// # Errors
+    /// The disk fails, or holds something else there.
+    pub(crate) async fn load<E: Env>(env: &E) -> Result<Option<Self>, Fault> {
+        let found =
+            env.disk().get(Map::RaftState, Bytes::from_static(KEY)).await.map_err(failed)?;
+        let Some(bytes) = found else { return Ok(None) };
+        let unfit =
+            || Fault::new(Kind::Internal, "the record of this directory's cluster is damaged");
+        let rest = bytes.strip_prefix(&[VERSION]).ok_or_else(unfit)?;
+        let (cluster, stage) = postcard::from_bytes(rest).map_err(|_| unfit())?;
+        Ok(Some(Self { cluster: ClusterId::from_bytes(cluster), stage }))
+    }
+
+    /// Writes the record durably.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn save<E: Env>(&self, env: &E) -> Result<(), Fault> {
+        let mut bytes = vec![VERSION];
+        let record = (self.cluster.as_bytes(), &self.stage);
+        let unfit =
+            |_| Fault::new(Kind::Internal, "the record of this directory's cluster has no bytes");
+        bytes.extend(postcard::to_stdvec(&record).map_err(unfit)?);
+        let mut batch = Batch::default();
+        batch.put(Map::RaftState, KEY, bytes);
+        env.disk().write(batch, Durability::Synced).await.map_err(failed)
+    }
+
+    /// Returns the record of a peer that was let in.
+    pub(crate) fn joined(cluster: ClusterId, welcome: &Welcome) -> Self {
+        let peers = welcome.peers.iter();
+        let peers = peers.map(|(peer, addresses)| (*peer.public_key(), addresses.clone()));
+        Self { cluster, stage: Stage::Member(peers.collect()) }
+    }
+
+    /// Returns the peers it was told of when it joined.
+    pub(crate) fn first_peers(&self) -> Vec<(PeerId, Vec<String>)> {
+        match &self.stage {
+            Stage::Founding | Stage::Joining => Vec::new(),
+            Stage::Member(peers) => peers
+                .iter()
+                .map(|(key, addresses)| (PeerId::from_public_key(*key), addresses.clone()))
+                .collect(),
+        }
+    }
+}
+
+fn failed(error: DiskError) -> Fault {
+    Fault::new(Kind::Internal, format!("the record of this directory's cluster: {error}"))
+}

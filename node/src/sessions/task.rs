@@ -1,0 +1,155 @@
+//! The one task that opens, renews and closes the sessions of this peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::metadata::{Actor, Op, Outcome, upload_in};
+use protocol::{Fault, Instant, Kind};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::{Session, Upload};
+use crate::env::Env;
+use crate::meta::Meta;
+
+/// How long a session outlives its gateway: longer than a change of leader takes, several times over.
+const SESSION_TTL: Duration = Duration::from_secs(60);
+
+/// How often a session with uploads under way is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a session stays open without an upload: the next one mostly comes soon.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Age at which a session takes no more uploads: what failed ones left is freed after it ends.
+const AGE_MAX: Duration = Duration::from_secs(300);
+
+/// How often the sessions are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long the cluster may take to commit a session.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sessions that are open at once: a new one every [`AGE_MAX`], and uploads of days keep theirs.
+const SESSIONS_MAX: usize = 1024;
+
+struct Open {
+    session: Arc<Session>,
+    next: u64,
+    opened: Instant,
+    renewed: Instant,
+    used: Instant,
+}
+
+pub(super) struct Task<E: Env> {
+    env: E,
+    meta: Meta<E>,
+    /// Oldest first; the last one takes new uploads unless it is old.
+    open: Vec<Open>,
+}
+
+impl<E: Env> Task<E> {
+    pub(super) fn new(env: E, meta: Meta<E>) -> Self {
+        Self { env, meta, open: Vec::new() }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<oneshot::Sender<Result<Upload, Fault>>>,
+    ) {
+        loop {
+            let tick = self.env.sleep_until(self.env.now().after(TICK));
+            tokio::select! {
+                biased; // uploads that wait come before housekeeping, which is due by the second
+                request = waiting.recv() => {
+                    let Some(reply) = request else { return };
+                    let begun = self.begin().await;
+                    // Whoever asked may have gone; then the upload ends with its value.
+                    drop(reply.send(begun));
+                }
+                () = tick => {}
+            }
+            self.keep().await;
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Upload, Fault> {
+        let now = self.env.now();
+        let fresh = self.open.last().is_some_and(|last| now.since(last.opened) < AGE_MAX);
+        if !fresh {
+            self.open().await?;
+        }
+        let busy = || Fault::busy("too many sessions of uploads are open", TICK);
+        let last = self.open.last_mut().ok_or_else(busy)?;
+        let owner = upload_in(last.session.id, last.next);
+        last.next += 1;
+        last.used = now;
+        last.session.active.fetch_add(1, Ordering::Relaxed);
+        Ok(Upload { owner, session: Arc::clone(&last.session) })
+    }
+
+    async fn open(&mut self) -> Result<(), Fault> {
+        if self.open.len() >= SESSIONS_MAX {
+            return Err(Fault::busy("too many sessions of uploads are open", TICK));
+        }
+        let raft_id = self.meta.raft_id().0;
+        let op = Op::OpenSession { raft_id, ttl_ms: millis(SESSION_TTL) };
+        let Outcome::SessionOpened { session: id } =
+            self.meta.propose(op, Actor::System, PATIENCE).await?
+        else {
+            return Err(Fault::new(Kind::Internal, "the cluster gave an answer of another kind"));
+        };
+        let now = self.env.now();
+        let session = Arc::new(Session { id, active: AtomicU64::new(0) });
+        self.open.push(Open { session, next: 0, opened: now, renewed: now, used: now });
+        Ok(())
+    }
+
+    /// Renews the sessions that are used and closes those that are not.
+    async fn keep(&mut self) {
+        let now = self.env.now();
+        for open in &mut self.open {
+            if open.session.active.load(Ordering::Relaxed) > 0 {
+                open.used = now;
+            }
+        }
+        let newest = self.open.last().map(|open| open.session.id);
+        let is_over = |open: &Open| {
+            let idle = now.since(open.used);
+            idle >= IDLE_MAX || (Some(open.session.id) != newest && idle > Duration::ZERO)
+        };
+        let over: Vec<u64> =
+            self.open.iter().filter(|open| is_over(open)).map(|open| open.session.id).collect();
+        for session in over {
+            match self.meta.propose(Op::CloseSession { session }, Actor::System, PATIENCE).await {
+                Ok(_) => self.open.retain(|open| open.session.id != session),
+                // Not renewed any more, it ends by itself.
+                Err(fault) => debug!(session, err = %fault, "session not closed"),
+            }
+        }
+        let due: Vec<u64> = self
+            .open
+            .iter()
+            .filter(|open| now.since(open.renewed) >= RENEW_EVERY)
+            .filter(|open| open.session.active.load(Ordering::Relaxed) > 0)
+            .map(|open| open.session.id)
+            .collect();
+        for session in due {
+            let op = Op::RenewSession { session };
+            match self.meta.propose(op, Actor::System, PATIENCE).await {
+                Ok(_) => {
+                    let found = self.open.iter_mut().find(|open| open.session.id == session);
+                    if let Some(open) = found {
+                        open.renewed = now;
+                    }
+                }
+                Err(fault) => warn!(session, err = %fault, "session of uploads not renewed"),
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
