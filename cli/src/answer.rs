@@ -22,16 +22,17 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Longest detail of a peer that is shown, in characters.
 const DETAIL_CHARS_MAX: usize = 500;
 
-/// Sends a request with a short body or none, and returns the answer if it is a yes.
+/// Sends a request with a short body or none, and returns the answer if it is a yes and comes `within` a time.
 pub(crate) async fn answer(
     peer: &Endpoint,
     doing: &str,
     request: RequestBuilder,
+    within: Duration,
 ) -> Result<Response, Refusal> {
-    match timeout(IDLE_TIMEOUT, request.send()).await {
+    match timeout(within, request.send()).await {
         Ok(Ok(response)) => accepted(peer, doing, response).await,
         Ok(Err(error)) => Err(peer.broken(doing, &innermost(&error))),
-        Err(_) => Err(peer.broken(doing, &format!("no answer in {} s", IDLE_TIMEOUT.as_secs()))),
+        Err(_) => Err(peer.broken(doing, &format!("no answer in {} s", within.as_secs_f32()))),
     }
 }
 
@@ -55,6 +56,11 @@ pub(crate) async fn accepted(
     let mut fault = fault_of(status, &document);
     fault.retry_after = fault.retry_after.or(seconds.map(Duration::from_secs));
     fault.detail = format!("cannot {doing}: {peer}: {}", fault.detail);
+    if status == StatusCode::UNAUTHORIZED {
+        fault.detail.push_str(peer.token_advice());
+        // Another peer may be one that gets a token.
+        return Err(Refusal::Answered(fault));
+    }
     Err(Refusal::of_answer(fault))
 }
 
@@ -74,7 +80,8 @@ fn fault_of(status: StatusCode, document: &[u8]) -> Fault {
     let kind = problem.kind.as_deref().and_then(Kind::from_name).unwrap_or(match status.as_u16() {
         401 | 403 => Kind::Denied,
         404 => Kind::NotFound,
-        409 | 412 => Kind::Conflict,
+        409 => Kind::Conflict,
+        412 => Kind::Precondition,
         429 => Kind::Busy,
         502 => Kind::Corrupt,
         503 | 504 => Kind::Unavailable,
@@ -110,7 +117,7 @@ pub(crate) async fn body(
     }
 }
 
-/// Returns the body of an answer as JSON.
+/// Returns the body of an answer as JSON; no body at all is `null`.
 ///
 /// # Errors
 /// A refusal if it is something else: perhaps the address belongs to another program.
@@ -120,7 +127,8 @@ pub(crate) async fn json_body<T: serde::de::DeserializeOwned>(
     response: Response,
 ) -> Result<T, Refusal> {
     let bytes = body(peer, response, ANSWER_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+    serde_json::from_slice(text).map_err(|error| {
         let detail = format!("cannot {doing}: {peer} does not answer as shoald does: {error}");
         Refusal::Answered(Fault::new(Kind::Internal, detail))
     })

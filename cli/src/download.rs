@@ -12,13 +12,17 @@ use protocol::dag::{ByteRange, Content};
 use protocol::limits::DOWNLOAD_WINDOW_BYTES;
 use protocol::{Cid, Fault, Kind};
 
+use protocol::api::Object;
+
 use crate::args::{Cat, Download, Range};
 use crate::endpoint::Endpoints;
 use crate::failure::{Failure, io_fault, stdout_failure};
 use crate::fetch::{Fetch, FetchError, Written};
+use crate::object;
 use crate::output::{self, ObjectRow, Progress};
 use crate::part::{Part, check_target};
 use crate::stat::dag_fault;
+use crate::target::Target;
 use crate::tree_download;
 
 /// Downloads to a file, a directory or standard output.
@@ -26,18 +30,26 @@ use crate::tree_download;
 /// # Errors
 /// [`Kind::Conflict`], before anything is fetched, if the target exists; those of fetching and writing.
 pub(crate) async fn run(endpoints: &Endpoints, args: &Download, json: bool) -> Result<(), Failure> {
-    let cid = args.target.cid()?;
-    let target = args.output.clone().unwrap_or_else(|| PathBuf::from(cid.to_string()));
+    let target = match &args.output {
+        Some(output) => output.clone(),
+        None => own_name(&args.target)?,
+    };
     if target == Path::new("-") {
-        return to_stdout(endpoints, cid, args.range, json).await;
+        let version = args.version.as_deref();
+        return to_stdout(endpoints, (&args.target, version), args.range, json).await;
     }
     check_target(&target, args.force)?;
+    let (cid, object) = subject(endpoints, &args.target, args.version.as_deref()).await?;
     let root = endpoints.block(cid).await?;
     let content = Content::of_root(cid, &root).map_err(|error| dag_fault(cid, &error))?;
+    let row = |kind, size| match object {
+        Some(object) => ObjectRow { kind: Some(kind), ..ObjectRow::of(object) },
+        None => ObjectRow::new(cid, kind, size),
+    };
     let mut row = match content {
         Content::File { size } => {
             let written = to_file(endpoints, cid, (root, size), &target, args).await?;
-            let mut row = ObjectRow::new(cid, "file", size);
+            let mut row = row("file", size);
             row.bytes_written = Some(written.bytes);
             row.bytes_resumed = Some(written.bytes_resumed);
             row
@@ -47,7 +59,7 @@ pub(crate) async fn run(endpoints: &Endpoints, args: &Download, json: bool) -> R
                 return Err(is_directory(cid, "a range of it cannot be downloaded").into());
             }
             let bytes = tree_download::run(endpoints, cid, &root, &target).await?;
-            let mut row = ObjectRow::new(cid, "directory", bytes);
+            let mut row = row("directory", bytes);
             row.bytes_written = Some(bytes);
             row
         }
@@ -61,12 +73,45 @@ pub(crate) async fn run(endpoints: &Endpoints, args: &Download, json: bool) -> R
 /// # Errors
 /// Those of fetching and writing; [`Failure::OutputClosed`] if nobody reads on.
 pub(crate) async fn cat(endpoints: &Endpoints, args: &Cat, json: bool) -> Result<(), Failure> {
-    to_stdout(endpoints, args.target.cid()?, args.range, json).await
+    let version = args.version.as_deref();
+    to_stdout(endpoints, (&args.target, version), args.range, json).await
+}
+
+/// Returns the CID of a target, and what is said of it if it has a name.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is no such object or it was deleted; [`Kind::Invalid`] for a version of a CID.
+async fn subject(
+    endpoints: &Endpoints,
+    target: &Target,
+    version: Option<&str>,
+) -> Result<(Cid, Option<Object>), Fault> {
+    match target {
+        Target::Name(name) => {
+            let object = object::look(endpoints, name, version).await?;
+            Ok((object::cid_of(name, &object)?, Some(object)))
+        }
+        Target::Content(cid) => {
+            object::no_version(*cid, version)?;
+            Ok((*cid, None))
+        }
+    }
+}
+
+/// Returns the name of the file that a target is downloaded to if none is said.
+fn own_name(target: &Target) -> Result<PathBuf, Fault> {
+    match target {
+        Target::Content(cid) => Ok(PathBuf::from(cid.to_string())),
+        Target::Name(name) => name.file_name().map(PathBuf::from).ok_or_else(|| {
+            let detail = format!("cannot call a file as {name} ends; name one with -o");
+            Fault::new(Kind::Invalid, detail)
+        }),
+    }
 }
 
 async fn to_stdout(
     endpoints: &Endpoints,
-    cid: Cid,
+    (target, version): (&Target, Option<&str>),
     range: Option<Range>,
     json: bool,
 ) -> Result<(), Failure> {
@@ -74,6 +119,7 @@ async fn to_stdout(
         let detail = "standard output takes the bytes themselves, so there is no JSON beside them; use `shoal download -o PATH --json`";
         return Err(Fault::new(Kind::Invalid, detail).into());
     }
+    let (cid, _) = subject(endpoints, target, version).await?;
     let root = endpoints.block(cid).await?;
     let content = Content::of_root(cid, &root).map_err(|error| dag_fault(cid, &error))?;
     let Content::File { size } = content else {

@@ -2,24 +2,29 @@
 //!
 //! [`Endpoints::ask`] is the one place that decides which peer is asked next: after a peer that cannot be
 //! reached, breaks off, is busy or has a bad copy, the next one is. A peer that failed is asked last from
-//! then on. Owns the HTTP client. Never: trusts bytes; blocks are verified here.
+//! then on. Owns the HTTP client. Never: trusts bytes (blocks are verified here), or sends a token that was
+//! found on this machine to another one.
 #![expect(
     clippy::disallowed_methods,
     reason = "the client is not simulated: it waits in real time"
 )]
 
 use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::limits::BLOCK_BYTES_MAX;
 use protocol::{Cid, Fault, Kind};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Url};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::answer::{answer, body, json_body, verified};
+use crate::answer::{answer, body, verified};
+use crate::question::Question;
+use crate::token::Token;
 
 /// How long a connection may take to be made. A peer that takes longer costs more than it brings.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +40,12 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 const ENDPOINTS_MAX: usize = 64;
 /// Requests for blocks under way at a time, over all transfers of this process.
 pub(crate) const BLOCK_REQUESTS_MAX: usize = 16;
+
+/// Where `localhost` is. The port is that of the address.
+const LOOPBACK: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 
 /// Why one peer did not do what it was asked.
 #[derive(Debug)]
@@ -54,7 +65,9 @@ impl Refusal {
             Kind::Busy | Kind::Unavailable | Kind::Corrupt | Kind::NotFound | Kind::Internal => {
                 Self::Answered(fault)
             }
-            Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Full => Self::Final(fault),
+            Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Precondition | Kind::Full => {
+                Self::Final(fault)
+            }
         }
     }
 
@@ -68,7 +81,9 @@ impl Refusal {
                 // Whoever misses peers cannot say that something does not exist.
                 Kind::Unavailable | Kind::Busy => 3,
                 Kind::Corrupt => 4,
-                Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Full => 5,
+                Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Precondition | Kind::Full => {
+                    5
+                }
             },
             Self::Final(_) => 6,
         }
@@ -79,6 +94,10 @@ impl Refusal {
         match self {
             Self::Answered(fault) if fault.kind == Kind::Busy => {
                 Some(fault.retry_after.unwrap_or(BUSY_WAIT).min(BUSY_WAIT_MAX))
+            }
+            // Such as a cluster that is choosing its next leader, and says when it will have one.
+            Self::Answered(fault) if fault.kind == Kind::Unavailable => {
+                fault.retry_after.map(|wait| wait.min(BUSY_WAIT_MAX))
             }
             Self::Unreachable(_) | Self::Answered(_) | Self::Final(_) => None,
         }
@@ -104,6 +123,8 @@ pub(crate) enum First {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     url: Url,
+    /// What it is sent as `Authorization`. Printed as "Sensitive".
+    token: Option<HeaderValue>,
     has_failed: AtomicBool,
 }
 
@@ -117,13 +138,13 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns the peers at `urls`. Connects to none.
+    /// Returns the peers at `urls`, which are asked with `token`. Connects to none.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if one is not the address of an HTTP interface.
-    pub(crate) fn new(urls: &[String]) -> Result<Self, Fault> {
+    pub(crate) fn new(urls: &[String], token: &Token) -> Result<Self, Fault> {
         let named = urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
-        let peers = named.map(Endpoint::parse).collect::<Result<Vec<_>, _>>()?;
+        let peers = named.map(|url| Endpoint::parse(url, token)).collect::<Result<Vec<_>, _>>()?;
         if peers.is_empty() || peers.len() > ENDPOINTS_MAX {
             let detail = format!("{} endpoints given, expected 1 to {ENDPOINTS_MAX}", peers.len());
             return Err(Fault::new(Kind::Invalid, detail));
@@ -134,6 +155,8 @@ impl Endpoints {
             // Peers are named directly; a proxy of the environment is meant for the web.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            // The name is trusted with a token of this machine, so no name server may say where it leads.
+            .resolve_to_addrs("localhost", &LOOPBACK)
             .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| {
@@ -181,6 +204,11 @@ impl Endpoints {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn first(&self) -> &Endpoint {
+        &self.peers[0]
+    }
+
     fn order(&self, first: First) -> Vec<usize> {
         let count = self.peers.len();
         let start = match first {
@@ -212,15 +240,19 @@ impl Endpoints {
         fault
     }
 
-    /// Returns a request to a path below `/api/v1/` of `peer`.
-    pub(crate) fn request(&self, peer: &Endpoint, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, peer.at(&format!("api/v1/{path}")))
+    /// Returns a request to `peer`, with its token. `url`: one of the peer's.
+    pub(crate) fn request(&self, peer: &Endpoint, method: Method, url: Url) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match &peer.token {
+            Some(token) => request.header(reqwest::header::AUTHORIZATION, token),
+            None => request,
+        }
     }
 
     /// Says whether `peer` answers and takes requests.
     pub(crate) async fn is_ready(&self, peer: &Endpoint) -> Result<(), Refusal> {
-        let request = self.http.get(peer.at("readyz"));
-        answer(peer, "ask", request).await.map(drop)
+        let request = self.http.get(peer.url_of("readyz"));
+        answer(peer, "ask", request, IDLE_TIMEOUT).await.map(drop)
     }
 
     /// Returns the bytes of a block, verified. A corrupt copy is asked for elsewhere.
@@ -230,56 +262,28 @@ impl Endpoints {
     pub(crate) async fn block(&self, cid: Cid) -> Result<Bytes, Fault> {
         let permit = self.block_requests.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
+        let question = Question::get(format!("blocks/{cid}"), format!("get block {cid}"));
         self.ask(First::InTurn, async |peer| {
-            let request = self.request(peer, Method::GET, &format!("blocks/{cid}"));
-            let response = answer(peer, &format!("get block {cid}"), request).await?;
+            let response = question.ask_peer(self, peer).await?;
             let bytes = body(peer, response, BLOCK_BYTES_MAX as usize).await?;
             verified(peer, cid, bytes).await
         })
         .await
     }
 
-    /// Stores a block on its holders; returns when it is durable. `query`: without the question mark.
+    /// Stores a block, as `question` says, on its holders; returns when it is durable.
     ///
     /// # Errors
     /// The most telling of the peers' refusals.
-    pub(crate) async fn put_block(
-        &self,
-        cid: Cid,
-        bytes: &Bytes,
-        query: &str,
-    ) -> Result<(), Fault> {
+    pub(crate) async fn put_block(&self, question: &Question) -> Result<(), Fault> {
         let permit = self.block_requests.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
-        self.ask(First::InTurn, async |peer| {
-            let request = self.request(peer, Method::PUT, &format!("blocks/{cid}?{query}"));
-            let request = request.body(bytes.clone());
-            answer(peer, &format!("store block {cid}"), request).await.map(drop)
-        })
-        .await
-    }
-
-    /// Returns the JSON that the peers answer at `path`. `doing`: for the message, such as `"read"`.
-    ///
-    /// # Errors
-    /// The most telling of the peers' refusals.
-    pub(crate) async fn json(
-        &self,
-        method: Method,
-        path: &str,
-        doing: &str,
-    ) -> Result<serde_json::Value, Fault> {
-        self.ask(First::Named, async |peer| {
-            let request = self.request(peer, method.clone(), path);
-            let response = answer(peer, doing, request).await?;
-            json_body(peer, doing, response).await
-        })
-        .await
+        self.ask(First::InTurn, async |peer| question.ask_peer(self, peer).await.map(drop)).await
     }
 }
 
 impl Endpoint {
-    fn parse(text: &str) -> Result<Self, Fault> {
+    fn parse(text: &str, token: &Token) -> Result<Self, Fault> {
         let wrong = |why: &dyn Display| {
             let expected = "expected an address such as http://127.0.0.1:4780";
             Fault::new(Kind::Invalid, format!("endpoint {text:?}: {why}; {expected}"))
@@ -294,11 +298,24 @@ impl Endpoint {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { url, has_failed: AtomicBool::new(false) })
+        Ok(Self { token: token.of(&url), url, has_failed: AtomicBool::new(false) })
     }
 
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+    /// Returns the address of `path`, percent-encoded, below this one.
+    pub(crate) fn url_of(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.url.path()));
+        url
+    }
+
+    /// Returns what to do when this peer does not know who asks.
+    pub(crate) fn token_advice(&self) -> &'static str {
+        match self.token {
+            Some(_) => {
+                "; the token that was sent is not one of this cluster: give another with --token or SHOAL_TOKEN"
+            }
+            None => "; give it with --token or SHOAL_TOKEN",
+        }
     }
 
     /// Returns the refusal of a peer that broke off. `doing`: what was tried.
@@ -321,9 +338,11 @@ mod tests {
     use protocol::{Fault, Kind};
 
     use super::{Endpoints, First, Refusal};
+    use crate::token::Token;
 
     fn endpoints(urls: &[&str]) -> Endpoints {
-        Endpoints::new(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>()).unwrap()
+        let urls: Vec<_> = urls.iter().map(|url| (*url).to_owned()).collect();
+        Endpoints::new(&urls, &Token::default()).unwrap()
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -337,7 +356,7 @@ mod tests {
         let shown: Vec<_> = peers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["http://127.0.0.1:4780", "http://[::1]:1", "http://host/below"]);
         for wrong in ["https://host", "ftp://host", "http://", ""] {
-            let refused = Endpoints::new(&[wrong.to_owned()]).unwrap_err();
+            let refused = Endpoints::new(&[wrong.to_owned()], &Token::default()).unwrap_err();
             assert_eq!(refused.kind, Kind::Invalid, "{wrong}");
         }
     }

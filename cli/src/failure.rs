@@ -1,7 +1,7 @@
 //! Why a command ends early, and the exit status that tells it.
 //!
 //! Failures are [`Fault`]s, whose kinds decide the exit status in `protocol::error`; the only other way to
-//! end early is that nobody reads the output any more. Never: prints.
+//! end early are that nobody reads the output any more, and that a command that was run failed. Never: prints.
 
 use std::io;
 use std::path::Path;
@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Told(Fault),
     /// Whoever read standard output has enough, as `head` does. Not an error.
     OutputClosed,
+    /// The command that was run ended with this status, which says all.
+    Status(u8),
 }
 
 impl From<Fault> for Failure {
@@ -29,6 +31,7 @@ impl Failure {
         match self {
             Self::Told(fault) => fault.kind.exit_status(),
             Self::OutputClosed => 0,
+            Self::Status(status) => *status,
         }
     }
 }

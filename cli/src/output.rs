@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::api::Object;
 use protocol::{Cid, Fault};
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use crate::failure::{Failure, stdout_failure};
 pub(crate) struct ObjectRow {
     pub(crate) bucket: Option<String>,
     pub(crate) key: Option<String>,
-    pub(crate) cid: String,
+    pub(crate) cid: Option<String>,
     /// Bytes of a file; of a directory, bytes of all its blocks.
     pub(crate) size: u64,
     pub(crate) version: Option<String>,
@@ -26,17 +27,36 @@ pub(crate) struct ObjectRow {
     pub(crate) owner: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) modified: Option<String>,
-    /// `file` or `directory`.
-    pub(crate) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) public: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<bool>,
+    /// `file` or `directory`; absent where only the name was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<&'static str>,
     /// The path on this machine that was read or written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
-    /// Bytes of all blocks of the DAG.
+    /// Bytes of all blocks of the DAG, each occurrence counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dag_bytes: Option<u64>,
     /// Links of the root block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) links: Option<u64>,
+    /// Blocks of a file, each counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) blocks: Option<u64>,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) block_bytes: Option<u64>,
+    /// Those of them that the version before does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_blocks: Option<u64>,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_block_bytes: Option<u64>,
     /// Bytes written by a download, and how many of them an earlier one had left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_written: Option<u64>,
@@ -47,7 +67,83 @@ pub(crate) struct ObjectRow {
 impl ObjectRow {
     /// Returns the row of content that has no name in the cluster.
     pub(crate) fn new(cid: Cid, kind: &'static str, size: u64) -> Self {
-        Self { cid: cid.to_string(), kind, size, ..Self::default() }
+        Self { cid: Some(cid.to_string()), kind: Some(kind), size, ..Self::default() }
+    }
+
+    /// Returns the row of an object.
+    pub(crate) fn of(object: Object) -> Self {
+        Self {
+            bucket: object.bucket,
+            key: object.key,
+            cid: object.cid,
+            size: object.size,
+            version: object.version,
+            content_type: Some(object.content_type),
+            owner: Some(object.owner),
+            tags: object.tags,
+            modified: Some(object.modified),
+            public: Some(object.public),
+            current: Some(object.current),
+            deleted: Some(object.deleted),
+            ..Self::default()
+        }
+    }
+}
+
+/// Prints an object as people read it, on one line, or as JSON. Errors as [`line()`].
+pub(crate) fn object(object: Object, json_wanted: bool) -> Result<(), Failure> {
+    if json_wanted {
+        return json(&ObjectRow::of(object));
+    }
+    line(&object_line(&object))
+}
+
+/// Returns CID, name and version of an object, as people read them.
+pub(crate) fn object_line(object: &Object) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let name = format!("{}/{}", or_dash(&object.bucket), or_dash(&object.key));
+    plain(&format!("{}  {name}  version {}", or_dash(&object.cid), or_dash(&object.version)))
+}
+
+/// Prints a long array, or an object with one in it, row by row, so that its rows need no memory.
+#[derive(Debug)]
+pub(crate) struct JsonRows {
+    has_rows: bool,
+}
+
+impl JsonRows {
+    /// Prints the beginning, up to the first row of the array `name`. Errors as [`line()`].
+    pub(crate) fn open(name: &str) -> Result<Self, Failure> {
+        text(&format!("{{\"{name}\":["))?;
+        Ok(Self { has_rows: false })
+    }
+
+    /// Prints the beginning of an array that stands alone. Errors as [`line()`].
+    pub(crate) fn array() -> Result<Self, Failure> {
+        text("[")?;
+        Ok(Self { has_rows: false })
+    }
+
+    /// Prints the end of an array that stands alone. Errors as [`line()`].
+    pub(crate) fn close_array(self) -> Result<(), Failure> {
+        line("]")
+    }
+
+    /// Prints some rows. Errors as [`line()`].
+    pub(crate) fn rows<T: Serialize>(&mut self, rows: &[T]) -> Result<(), Failure> {
+        let mut out = String::new();
+        for row in rows {
+            out.push_str(if self.has_rows { ",\n" } else { "\n" });
+            out.push_str(&json_text(row));
+            self.has_rows = true;
+        }
+        text(&out)
+    }
+
+    /// Prints the end of the array, what else the object has, and its end. Errors as [`line()`].
+    pub(crate) fn close(self, rest: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
+        let rest = rest.iter().map(|(name, value)| format!(",\n\"{name}\":{value}"));
+        line(&format!("]{}}}", rest.collect::<String>()))
     }
 }
 
@@ -55,9 +151,19 @@ impl ObjectRow {
 ///
 /// # Errors
 /// [`Failure::OutputClosed`] if nobody reads it any more.
-pub(crate) fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn line(line: &str) -> Result<(), Failure> {
+    text(&format!("{line}\n"))
+}
+
+/// Prints `text` as it is: lines that end already. Errors as [`line()`].
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| stdout_failure(&error))
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| stdout_failure(&error))
+}
+
+fn json_text<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("keys are strings, numbers are finite")
 }
 
 /// Prints `value` as JSON over several lines. Errors as [`line()`].
@@ -88,6 +194,20 @@ pub(crate) fn table<const N: usize>(
 pub(crate) fn fault(fault: &Fault) {
     // Nothing can be done about a closed standard error; the exit status still tells.
     drop(writeln!(io::stderr().lock(), "shoal: {}", plain(&fault.detail)));
+}
+
+/// Prints what is wrong with the command line, as one line on standard error.
+pub(crate) fn usage(error: &clap::Error) {
+    let text = error.to_string();
+    // What is wrong stands in the first paragraph, over several lines if several arguments are missing.
+    let wrong = text.split("\n\n").next().unwrap_or(&text);
+    let words: Vec<_> = wrong.trim_start_matches("error: ").split_whitespace().collect();
+    drop(writeln!(io::stderr().lock(), "shoal: {}; see --help", plain(&words.join(" "))));
+}
+
+/// Prints what somebody should know although all went well, as one line on standard error.
+pub(crate) fn warning(text: &str) {
+    drop(writeln!(io::stderr().lock(), "shoal: {}", plain(text)));
 }
 
 /// Returns `text` on one line without control characters, which could rewrite a terminal.
@@ -133,6 +253,11 @@ impl Progress {
         self.0.dec(bytes);
     }
 
+    /// Does something that prints, without the bar in between.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
     /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
@@ -152,6 +277,7 @@ mod tests {
         for key in ["bucket", "key", "version", "content_type", "owner", "modified"] {
             assert!(object[key].is_null(), "{key}");
         }
+        assert!(!object.contains_key("public") && object["kind"] == "file");
         assert!(object["cid"].is_string() && object["size"] == 0 && object["tags"].is_object());
     }
 

@@ -60,6 +60,14 @@ impl Source {
         Err(Fault::new(Kind::Invalid, detail))
     }
 
+    /// Returns the source at `path`, which is no directory. Errors as [`Source::at`].
+    pub(crate) fn file_at(path: &Path) -> Result<Self, Fault> {
+        Self::at(path)?.ok_or_else(|| {
+            let detail = format!("cannot read {}: it is a directory, name a file", path.display());
+            Fault::new(Kind::Invalid, detail)
+        })
+    }
+
     /// Returns how many bytes there are, if that is known before reading.
     pub(crate) fn bytes(&self) -> Option<u64> {
         match self {

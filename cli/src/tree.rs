@@ -5,20 +5,23 @@
 //! what is not. Never: follows a symbolic link.
 
 use std::fs::DirEntry;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::api::UploadBegun;
 use protocol::dag::directory::{self, Entry};
 use protocol::dag::{Block, Root};
-use protocol::{Fault, Kind, OwnerId};
+use protocol::{Fault, Kind};
+use reqwest::Method;
 
-use crate::args::UploadOptions;
+use crate::args::Storage;
 use crate::endpoint::{BLOCK_REQUESTS_MAX, Endpoints};
 use crate::failure::io_fault;
 use crate::output::Progress;
+use crate::question::Question;
+use crate::send::Sending;
 use crate::source::Source;
-use crate::upload;
+use crate::target::segment;
 
 /// Deepest tree, in directories below each other: what the system's longest path could name, and few
 /// enough to walk by recursion.
@@ -28,7 +31,7 @@ pub(crate) const TREE_ENTRIES_MAX: usize = 200_000;
 /// Files of a tree that are sent or fetched at a time. Small ones wait for a disk each, so several do.
 pub(crate) const FILES_AT_A_TIME: usize = 8;
 /// Pieces that each of these files is read ahead: with eight files 16 MiB.
-const PIECES_AHEAD: usize = 2;
+pub(crate) const PIECES_AHEAD_EACH: usize = 2;
 
 /// A directory that was looked through.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ struct Folder {
     folders: Vec<(String, Self)>,
 }
 
-/// Stores the tree below `path`; returns the root of its directory.
+/// Stores the tree below `path` as one UnixFS directory without a name; returns its root.
 ///
 /// # Errors
 /// [`Kind::Invalid`] for a symbolic link, a special file or a name that is not UTF-8, before anything is
@@ -45,14 +48,31 @@ struct Folder {
 pub(crate) async fn upload(
     endpoints: &Endpoints,
     path: &Path,
-    options: UploadOptions,
+    storage: Storage,
 ) -> Result<Root, Fault> {
     let tree = Folder::scan(path, 0, &mut 0)?;
+    let doing = format!("begin the upload of {}", path.display());
+    let begin = Question::change(Method::POST, "uploads", doing);
+    let UploadBegun { upload, .. } = begin.ask(endpoints).await?;
     let progress = Progress::start(&path.display().to_string(), Some(tree.bytes()));
-    let upload = TreeUpload { endpoints, options, owner: random_owner(), progress: &progress };
-    let stored = upload.store(path, tree).await;
+    let tree_upload = TreeUpload { endpoints, storage, upload: &upload, progress: &progress };
+    let stored = tree_upload.store(path, tree).await;
     progress.finish();
+    let end = Question::change(Method::DELETE, format!("uploads/{}", segment(&upload)), "end it");
+    // What was pinned stays and the rest goes now; if this is lost, it goes when the upload expires.
+    drop(end.tell(endpoints).await);
     stored
+}
+
+/// Returns the files below `path` with their paths in it, in the order of their names.
+///
+/// # Errors
+/// As [`upload()`], before anything is sent.
+pub(crate) fn files(path: &Path) -> Result<Vec<(Source, String)>, Fault> {
+    let tree = Folder::scan(path, 0, &mut 0)?;
+    let mut files = Vec::new();
+    list_files(path, "", &tree, &mut files);
+    Ok(files)
 }
 
 impl Folder {
@@ -89,6 +109,9 @@ impl Folder {
                 EntryKind::Special => return Err(unfit(&entry_path, "not a file or directory")),
             }
         }
+        // The system lists them in no order; a run that is repeated does the same again.
+        folder.files.sort_unstable();
+        folder.folders.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(folder)
     }
 
@@ -118,49 +141,75 @@ fn kind_of(found: &DirEntry) -> Result<EntryKind, Fault> {
 
 struct TreeUpload<'a> {
     endpoints: &'a Endpoints,
-    options: UploadOptions,
-    /// Whom the directories' blocks belong to: this upload.
-    owner: OwnerId,
+    storage: Storage,
+    /// The id of the upload that all requests are part of.
+    upload: &'a str,
     progress: &'a Progress,
 }
 
 impl TreeUpload<'_> {
-    /// Stores every file of the tree, then its directories.
+    /// Stores every file of the tree, then its directories, and pins the root.
     async fn store(&self, path: &Path, tree: Folder) -> Result<Root, Fault> {
         let mut files = Vec::new();
-        list_files(path, &tree, &mut files);
-        let stored = stream::iter(files).map(|source| async move {
-            upload::upload(self.endpoints, &source, self.options, PIECES_AHEAD, self.progress).await
-        });
+        list_files(path, "", &tree, &mut files);
+        let stored = stream::iter(files).map(|(source, _)| async move { self.file(&source).await });
         let roots: Vec<Root> = stored.buffered(FILES_AT_A_TIME).try_collect().await?;
         let mut roots = roots.into_iter();
         let mut blocks = Vec::new();
         let root = name_folder(path, &tree, &mut roots, &mut blocks)?;
         self.put(blocks).await?;
+        let doing = format!("keep {} of {}", root.cid, path.display());
+        let pin = Question::change(Method::PUT, format!("content/{}", root.cid), doing)
+            .parameter("upload", self.upload)
+            .parameter("size", root.dag_bytes);
+        pin.tell(self.endpoints).await?;
         Ok(root)
+    }
+
+    async fn file(&self, source: &Source) -> Result<Root, Fault> {
+        let question =
+            Question::change(Method::POST, "content", format!("upload {}", source.name()))
+                .header("content-type", "application/octet-stream")
+                .parameter("upload", self.upload);
+        let sending = Sending {
+            endpoints: self.endpoints,
+            source,
+            question: &self.storage.ask(question),
+            chunker: Some(self.storage.chunker()),
+            pieces_ahead: PIECES_AHEAD_EACH,
+            progress: self.progress,
+        };
+        Ok(sending.run().await?.root.expect("a root was asked for"))
     }
 
     /// Stores the blocks of directories, the root, which is the last one, after all others.
     async fn put(&self, mut blocks: Vec<Block>) -> Result<(), Fault> {
         let root = blocks.pop().expect("a directory has a block");
-        let query = format!("owner={}", self.owner);
-        let stored = stream::iter(blocks).map(|block| {
-            let query = &query;
-            async move { self.endpoints.put_block(block.cid, &block.bytes, query).await }
-        });
+        let stored = stream::iter(blocks).map(|block| async move { self.put_block(&block).await });
         // Blocks of one tree before its root; among themselves nobody can find them yet.
         stored.buffer_unordered(BLOCK_REQUESTS_MAX).try_collect::<()>().await?;
-        self.endpoints.put_block(root.cid, &root.bytes, &format!("{query}&root=true")).await
+        self.put_block(&root).await
+    }
+
+    async fn put_block(&self, block: &Block) -> Result<(), Fault> {
+        let doing = format!("store block {}", block.cid);
+        let question = Question::change(Method::PUT, format!("blocks/{}", block.cid), doing)
+            .parameter("upload", self.upload)
+            .parameter_if("replicas", self.storage.replicas)
+            .bytes(block.bytes.clone());
+        self.endpoints.put_block(&question).await
     }
 }
 
-/// Appends the files of a tree, in the order in which [`name_folder`] asks for their roots.
-fn list_files(path: &Path, folder: &Folder, out: &mut Vec<Source>) {
+/// Appends the files of a tree, with their paths behind `prefix`, in the order in which [`name_folder`] asks
+/// for their roots.
+fn list_files(path: &Path, prefix: &str, folder: &Folder, out: &mut Vec<(Source, String)>) {
     for (name, bytes) in &folder.files {
-        out.push(Source::File { path: path.join(name), bytes: *bytes });
+        let source = Source::File { path: path.join(name), bytes: *bytes };
+        out.push((source, format!("{prefix}{name}")));
     }
     for (name, below) in &folder.folders {
-        list_files(&path.join(name), below, out);
+        list_files(&path.join(name), &format!("{prefix}{name}/"), below, out);
     }
 }
 
@@ -186,14 +235,4 @@ fn name_folder(
     directory::build(entries, blocks).map_err(|error| {
         Fault::new(error.kind(), format!("cannot upload {}: {error}", path.display()))
     })
-}
-
-/// Returns an owner that nobody else has: the system seeds every `RandomState`.
-fn random_owner() -> OwnerId {
-    let random = RandomState::new();
-    let halves = [random.hash_one(0_u8), random.hash_one(1_u8)].map(u64::to_le_bytes);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&halves[0]);
-    bytes[8..].copy_from_slice(&halves[1]);
-    OwnerId::from_bytes(bytes)
 }

@@ -1,43 +1,28 @@
-//! `shoal upload`: bytes to a peer, as a stream, and the proof that they arrived as they were sent.
+//! `shoal upload` and `shoal update`: files to objects, or to content without a name.
 //!
-//! The root is computed here too; a peer that answers with another one has stored something else.
-//! A peer that breaks off is replaced by the next one if the bytes can be read again.
-//! Never: holds a file in memory.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the client is not simulated: it watches real time for a transfer that stands still"
-)]
+//! What is to be sent is planned before the first byte is: a tree that cannot be stored, or two files that
+//! would get one name, cost nothing. Never: sends bytes itself; that is done in [`crate::send`].
 
-use std::io;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use futures::stream::{self, Stream};
-use protocol::dag::{Chunker, Root};
-use protocol::{Cid, Fault, Kind};
-use reqwest::{Body, Method, Response};
+use futures::stream::{self, StreamExt};
+use protocol::api::Object;
+use protocol::dag::Root;
+use protocol::{Fault, Kind};
+use reqwest::Method;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 
-use crate::answer::{accepted, innermost, json_body};
-use crate::args::{ChunkerName, Upload, UploadOptions};
-use crate::endpoint::{Endpoint, Endpoints, First, IDLE_TIMEOUT, Refusal};
+use crate::args::{Labels, Match, Preconditions, Storage, Tag, Update, Upload};
+use crate::endpoint::Endpoints;
 use crate::failure::Failure;
+use crate::object;
 use crate::output::{self, ObjectRow, Progress};
-use crate::source::{Reading, Source};
-use crate::tree;
-
-/// Pieces of one file that are read ahead: enough to bridge a slow disk, 4 MiB of memory.
-const PIECES_AHEAD: usize = 4;
-
-/// What a peer answers to content it stored.
-#[derive(Debug, Deserialize)]
-struct Stored {
-    cid: String,
-    size: u64,
-}
+use crate::question::Question;
+use crate::send::{PIECES_AHEAD, Sending, Sent};
+use crate::source::Source;
+use crate::target::{Destination, Name, Place};
+use crate::tree::{self, FILES_AT_A_TIME, PIECES_AHEAD_EACH};
 
 /// Uploads every path, in order, and prints the CID of each.
 ///
@@ -45,213 +30,246 @@ struct Stored {
 /// The first one that happens. What was stored before is printed all the same.
 pub(crate) async fn run(endpoints: &Endpoints, args: &Upload, json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
-    let mut ended = Ok(());
-    for path in &args.paths {
-        match upload_path(endpoints, path, args.options).await {
-            Ok(row) if json => rows.push(row),
-            Ok(row) => output::line(&format!(
-                "{}  {}",
-                row.cid,
-                output::plain(&path.display().to_string())
-            ))?,
-            Err(fault) => {
-                ended = Err(fault.into());
-                break;
-            }
-        }
-    }
+    let ended = match &args.to {
+        None => upload_content(endpoints, args, json, &mut rows).await,
+        Some(to) => upload_objects(endpoints, args, to, json, &mut rows).await,
+    };
     if json {
         output::json(&rows)?;
     }
     ended
 }
 
-async fn upload_path(
+async fn upload_content(
     endpoints: &Endpoints,
-    path: &Path,
-    options: UploadOptions,
-) -> Result<ObjectRow, Fault> {
-    let (root, kind, size) = match Source::at(path)? {
-        Some(source) => {
-            let progress = Progress::start(&source.name(), source.bytes());
-            let stored = upload(endpoints, &source, options, PIECES_AHEAD, &progress).await;
-            progress.finish();
-            let root = stored?;
-            (root, "file", root.size)
+    args: &Upload,
+    json: bool,
+    rows: &mut Vec<ObjectRow>,
+) -> Result<(), Failure> {
+    for path in &args.paths {
+        let (root, kind, size) = match Source::at(path)? {
+            Some(source) => {
+                let root = content(endpoints, &source, args.storage).await?;
+                (root, "file", root.size)
+            }
+            None => {
+                let root = tree::upload(endpoints, path, args.storage).await?;
+                (root, "directory", root.dag_bytes)
+            }
+        };
+        if json {
+            let mut row = ObjectRow::new(root.cid, kind, size);
+            row.path = Some(path.display().to_string());
+            row.dag_bytes = Some(root.dag_bytes);
+            rows.push(row);
+        } else {
+            output::line(&output::plain(&format!("{}  {}", root.cid, path.display())))?;
         }
-        None => {
-            let root = tree::upload(endpoints, path, options).await?;
-            (root, "directory", root.dag_bytes)
-        }
-    };
-    let mut row = ObjectRow::new(root.cid, kind, size);
-    row.path = Some(path.display().to_string());
-    row.dag_bytes = Some(root.dag_bytes);
-    Ok(row)
+    }
+    Ok(())
 }
 
-/// Stores the bytes of one source; returns their root, as computed here and confirmed by the peer.
-///
-/// # Errors
-/// [`Kind::Corrupt`] if the peer stored something else, [`Kind::Conflict`] if the file changed meanwhile,
-/// those of reading it, and the most telling of the peers' refusals.
-pub(crate) async fn upload(
+async fn content(endpoints: &Endpoints, source: &Source, storage: Storage) -> Result<Root, Fault> {
+    let question = Question::change(Method::POST, "content", format!("upload {}", source.name()))
+        .header("content-type", "application/octet-stream");
+    let question = storage.ask(question);
+    let sent = send(endpoints, source, &question, storage).await?;
+    Ok(sent.root.expect("a root was asked for"))
+}
+
+/// Sends one source, with a progress bar of its own.
+async fn send(
     endpoints: &Endpoints,
     source: &Source,
-    options: UploadOptions,
-    pieces_ahead: usize,
-    progress: &Progress,
-) -> Result<Root, Fault> {
-    let transfer = Transfer { endpoints, source, options, pieces_ahead, progress };
-    if source.is_rereadable() {
-        return endpoints.ask(First::Named, async |peer| transfer.send(peer).await).await;
-    }
-    // Bytes that come once are sent to one peer only, so it is asked first whether it is there.
-    endpoints
-        .ask(First::Named, async |peer| {
-            endpoints.is_ready(peer).await?;
-            transfer.send(peer).await.map_err(|refusal| transfer.cannot_repeat(refusal))
-        })
-        .await
+    question: &Question,
+    storage: Storage,
+) -> Result<Sent, Fault> {
+    let progress = Progress::start(&source.name(), source.bytes());
+    let chunker = Some(storage.chunker());
+    let pieces_ahead = PIECES_AHEAD;
+    let progress_seen = &progress;
+    let sending =
+        Sending { endpoints, source, question, chunker, pieces_ahead, progress: progress_seen };
+    let sent = sending.run().await;
+    progress.finish();
+    sent
 }
 
-/// One source on its way to one peer after the other.
-struct Transfer<'a> {
-    endpoints: &'a Endpoints,
-    source: &'a Source,
-    options: UploadOptions,
-    pieces_ahead: usize,
-    progress: &'a Progress,
-}
-
-impl Transfer<'_> {
-    async fn send(&self, peer: &Endpoint) -> Result<Root, Refusal> {
-        let chunker = match self.options.chunker {
-            None | Some(ChunkerName::Fixed) => Chunker::Fixed,
-            Some(ChunkerName::Fastcdc) => Chunker::FastCdc,
-        };
-        let Reading { pieces, failed, root } =
-            self.source.read(chunker, self.pieces_ahead).map_err(Refusal::Final)?;
-        let bytes_sent = Arc::new(AtomicU64::new(0));
-        let body = counted(pieces, Arc::clone(&bytes_sent), self.progress.clone());
-        let answered = self.post(peer, Body::wrap_stream(body), &bytes_sent).await;
-        if let Some(fault) = failed.get() {
-            return Err(Refusal::Final(fault.clone()));
-        }
-        let stored = async {
-            let response = accepted(peer, &self.doing(), answered?).await?;
-            json_body::<Stored>(peer, &self.doing(), response).await
-        };
-        let stored = match stored.await {
-            Ok(stored) => stored,
-            Err(refusal) => {
-                self.progress.take_back(bytes_sent.load(Ordering::Relaxed));
-                return Err(refusal);
-            }
-        };
-        // The thread ends soon: the pieces were taken, or whoever takes them is gone.
-        match root.await {
-            Ok(Some(root)) => self.confirmed(peer, root, &stored),
-            Ok(None) => Err(Refusal::Final(failed.get().cloned().unwrap_or_else(|| {
-                let detail =
-                    format!("cannot {}: {peer} answered before it had all bytes", self.doing());
-                Fault::new(Kind::Corrupt, detail)
-            }))),
-            Err(error) => {
-                let detail = format!("cannot {}: reading stopped: {error}", self.doing());
-                Err(Refusal::Final(Fault::new(Kind::Internal, detail)))
-            }
-        }
-    }
-
-    /// Sends the request and waits for the head of the answer, while bytes go on moving.
-    async fn post(
-        &self,
-        peer: &Endpoint,
-        body: Body,
-        bytes_sent: &AtomicU64,
-    ) -> Result<Response, Refusal> {
-        let mut request = self.endpoints.request(peer, Method::POST, "content").body(body);
-        request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream");
-        if let Some(bytes) = self.source.bytes() {
-            request = request.header(reqwest::header::CONTENT_LENGTH, bytes);
-        }
-        if let Some(replicas) = self.options.replicas {
-            request = request.query(&[("replicas", replicas)]);
-        }
-        if let Some(ChunkerName::Fastcdc) = self.options.chunker {
-            request = request.query(&[("chunker", "fastcdc")]);
-        }
-        let mut answer = std::pin::pin!(request.send());
-        let mut bytes_before = 0;
-        loop {
-            tokio::select! {
-                biased; // an answer counts, even if it came late
-                answered = &mut answer => return answered.map_err(|error| {
-                    let bytes = bytes_sent.load(Ordering::Relaxed);
-                    let why = format!("it broke off after {bytes} bytes: {}", innermost(&error));
-                    let why = if error.is_connect() { innermost(&error) } else { why };
-                    peer.broken(&self.doing(), &why)
-                }),
-                () = tokio::time::sleep(IDLE_TIMEOUT) => {}
-            }
-            let bytes = bytes_sent.load(Ordering::Relaxed);
-            // A slow pipe is nobody's fault, so its silence is not held against the peer.
-            if bytes == bytes_before && self.source.is_rereadable() {
-                let why =
-                    format!("nothing moved for {} s after {bytes} bytes", IDLE_TIMEOUT.as_secs());
-                return Err(peer.broken(&self.doing(), &why));
-            }
-            bytes_before = bytes;
-        }
-    }
-
-    /// Returns `root` if it is also what the peer says it stored.
-    fn confirmed(&self, peer: &Endpoint, root: Root, stored: &Stored) -> Result<Root, Refusal> {
-        if stored.cid.parse::<Cid>() == Ok(root.cid) && stored.size == root.size {
-            return Ok(root);
-        }
-        let detail = format!(
-            "{peer} stored {} as {} ({} bytes), but the bytes that were read are {} ({} bytes); do not rely on it, upload again",
-            self.source.name(),
-            stored.cid,
-            stored.size,
-            root.cid,
-            root.size
-        );
-        Err(Refusal::Final(Fault::new(Kind::Corrupt, detail)))
-    }
-
-    fn cannot_repeat(&self, refusal: Refusal) -> Refusal {
-        let (Refusal::Unreachable(mut fault)
-        | Refusal::Answered(mut fault)
-        | Refusal::Final(mut fault)) = refusal;
-        let advice =
-            "its bytes come only once, so no other peer was tried; run the whole command again";
-        fault.detail.push_str(&format!("; {advice}"));
-        Refusal::Final(fault)
-    }
-
-    fn doing(&self) -> String {
-        format!("upload {}", self.source.name())
-    }
-}
-
-/// Returns the pieces as a body, counted as they are taken to be sent.
-fn counted(
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    bytes_sent: Arc<AtomicU64>,
-    progress: Progress,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::unfold(pieces, move |mut pieces| {
-        let (bytes_sent, progress) = (Arc::clone(&bytes_sent), progress.clone());
+async fn upload_objects(
+    endpoints: &Endpoints,
+    args: &Upload,
+    to: &Destination,
+    json: bool,
+    rows: &mut Vec<ObjectRow>,
+) -> Result<(), Failure> {
+    let plan = plan(args, to)?;
+    let label = plan.first().map(|(source, _)| source.name()).unwrap_or_default();
+    let label = if plan.len() == 1 { label } else { format!("{} files", plan.len()) };
+    let bytes_total = plan.iter().map(|(source, _)| source.bytes()).sum::<Option<u64>>();
+    let progress = Progress::start(&label, bytes_total);
+    let pieces_ahead = if plan.len() == 1 { PIECES_AHEAD } else { PIECES_AHEAD_EACH };
+    let uploads = stream::iter(&plan).map(|(source, name)| {
+        let progress = &progress;
         async move {
-            let piece = pieces.recv().await?;
-            if let Ok(bytes) = &piece {
-                bytes_sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                progress.add(bytes.len() as u64);
-            }
-            Some((piece, pieces))
+            let question = put(name, source, args);
+            let chunker = Some(args.storage.chunker());
+            let question = &question;
+            let sending = Sending { endpoints, source, question, chunker, pieces_ahead, progress };
+            (source, name, sending.run().await)
         }
+    });
+    let mut uploads = std::pin::pin!(uploads.buffered(FILES_AT_A_TIME));
+    while let Some((source, name, sent)) = uploads.next().await {
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(fault) => {
+                progress.finish();
+                return Err(fault.into());
+            }
+        };
+        let object = object_of(&sent, name)?;
+        if json {
+            let mut row = ObjectRow::of(object);
+            row.kind = Some("file");
+            row.path = Some(source.name());
+            row.dag_bytes = sent.root.map(|root| root.dag_bytes);
+            rows.push(row);
+        } else {
+            progress.suspend(|| output::line(&output::object_line(&object)))?;
+        }
+    }
+    progress.finish();
+    Ok(())
+}
+
+/// Returns what gets which name.
+///
+/// # Errors
+/// [`Kind::Invalid`] for what cannot be stored, or has no name of its own where one is needed, and for two
+/// of one name; those of looking at the paths.
+fn plan(args: &Upload, to: &Destination) -> Result<Vec<(Source, Name)>, Fault> {
+    let invalid = |path: &Path, why: &str| {
+        Fault::new(Kind::Invalid, format!("cannot upload {}: {why}", path.display()))
+    };
+    let mut plan = Vec::new();
+    for path in &args.paths {
+        let own_name = path.file_name().map(|name| name.to_str().ok_or("its name is not UTF-8"));
+        let own_name = own_name.transpose().map_err(|why| invalid(path, why))?;
+        let source = Source::at(path)?;
+        // The one name that is meant, or the place for several.
+        let place = match to {
+            Destination::Name(name) if args.paths.len() == 1 => match source {
+                Some(source) => {
+                    plan.push((source, name.clone()));
+                    continue;
+                }
+                None => Place { bucket: name.bucket.clone(), prefix: name.key.clone() },
+            },
+            Destination::Name(name) => within(
+                &Place { bucket: name.bucket.clone(), prefix: name.key.clone() },
+                own_name,
+                path,
+            )?,
+            Destination::Place(place) => within(place, own_name, path)?,
+        };
+        match source {
+            Some(source) => {
+                if matches!(source, Source::Stdin) {
+                    let why = "standard input has no file name; name the object itself";
+                    return Err(invalid(path, why));
+                }
+                let name = Name::new(&place.bucket, &place.prefix);
+                plan.push((source, name.map_err(|why| invalid(path, &why))?));
+            }
+            None => {
+                for (source, relative) in tree::files(path)? {
+                    let name = place.join(&relative).map_err(|why| invalid(path, &why))?;
+                    plan.push((source, name));
+                }
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    if let Some((source, name)) = plan.iter().find(|(_, name)| !names.insert(name)) {
+        let why = format!("another file gets the name {name}, too; nothing was sent");
+        return Err(invalid(Path::new(&source.name()), &why));
+    }
+    let one = [&args.conditions.if_match, &args.conditions.if_none_match];
+    if plan.len() != 1 && one.into_iter().flatten().any(Match::is_one) {
+        let detail = format!(
+            "a version or CID as a precondition is about one object, but {} would be written; nothing was sent",
+            plan.len()
+        );
+        return Err(Fault::new(Kind::Invalid, detail));
+    }
+    Ok(plan)
+}
+
+/// Returns the place of `own_name` in `place`. A path without a name of its own, such as `.`, is its content.
+fn within(place: &Place, own_name: Option<&str>, path: &Path) -> Result<Place, Fault> {
+    let Some(own_name) = own_name else { return Ok(place.clone()) };
+    let name = place.join(own_name).map_err(|why| {
+        Fault::new(Kind::Invalid, format!("cannot upload {}: {why}", path.display()))
+    })?;
+    Ok(Place { bucket: name.bucket, prefix: name.key })
+}
+
+fn put(name: &Name, source: &Source, args: &Upload) -> Question {
+    let question = question_of_put(name, source, &args.labels, args.storage);
+    question.conditions(&args.conditions)
+}
+
+fn question_of_put(name: &Name, source: &Source, labels: &Labels, storage: Storage) -> Question {
+    let doing = format!("upload {} to {name}", source.name());
+    let mut question = Question::change(Method::PUT, name.path("objects"), doing);
+    let guessed = || content_type(source, name);
+    let content_type = labels.content_type.clone().unwrap_or_else(guessed);
+    question = question.header("content-type", content_type);
+    for Tag { name, value } in &labels.tags {
+        question = question.parameter("tag", format!("{name}={value}"));
+    }
+    if labels.public {
+        question = question.parameter("public", true);
+    }
+    storage.ask(question)
+}
+
+/// Guesses the media type by the file's name, or if that says nothing, by the object's.
+fn content_type(source: &Source, name: &Name) -> String {
+    let guess = |name: &str| mime_guess::from_path(name).first_raw();
+    guess(&source.name())
+        .or_else(|| guess(&name.key))
+        .unwrap_or("application/octet-stream")
+        .to_owned()
+}
+
+fn object_of(sent: &Sent, name: &Name) -> Result<Object, Fault> {
+    Object::deserialize(&sent.answer).map_err(|error| {
+        Fault::new(Kind::Internal, format!("cannot read the answer about {name}: {error}"))
     })
+}
+
+/// Replaces an object that exists; what is said of it stays.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none, [`Kind::Precondition`] if it is not the one that was meant; those of
+/// sending.
+pub(crate) async fn update(
+    endpoints: &Endpoints,
+    args: &Update,
+    json: bool,
+) -> Result<(), Failure> {
+    let Update { path, name, if_match, storage } = args;
+    let source = Source::file_at(path)?;
+    let before = object::look(endpoints, name, None).await?;
+    let labels = Labels {
+        tags: before.tags.into_iter().map(|(name, value)| Tag { name, value }).collect(),
+        public: before.public,
+        content_type: Some(before.content_type),
+    };
+    let if_match = Some(if_match.clone().unwrap_or_else(Match::any));
+    let conditions = Preconditions { if_match, if_none_match: None };
+    let question = question_of_put(name, &source, &labels, *storage).conditions(&conditions);
+    let sent = send(endpoints, &source, &question, *storage).await?;
+    output::object(object_of(&sent, name)?, json)
 }

@@ -3,7 +3,7 @@
 //! One thread a connection, standard library only. Never: checks what it is given more than it must.
 #![expect(clippy::disallowed_methods, reason = "the fake peer is a real server for a real client")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,28 @@ pub(crate) struct State {
     pub(crate) busy_count: usize,
     /// First lines of all requests.
     pub(crate) requests: Vec<String>,
+    /// What is answered to requests that begin so.
+    pub(crate) scripts: Vec<Script>,
+    /// Requests with everything, but for the bodies of content.
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// Answers to requests that begin with some text, in order; the last one is repeated.
+#[derive(Debug)]
+pub(crate) struct Script {
+    begins: String,
+    answers: VecDeque<(u16, String)>,
+}
+
+/// The status of an answer that gets lost: the request is taken, and the connection closed.
+pub(crate) const LOST: u16 = 0;
+
+/// A request that was made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 /// A running fake peer. Its threads end with the process.
@@ -71,6 +93,20 @@ impl Fake {
         self.state.lock().unwrap().requests.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Sets what is answered to requests that begin with `begins`, such as `"POST /api/v1/locks/x"`.
+    pub(crate) fn script(&self, begins: &str, answers: &[(u16, &str)]) {
+        let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+        let script = Script { begins: begins.to_owned(), answers };
+        // The latest counts.
+        self.state.lock().unwrap().scripts.insert(0, script);
+    }
+
+    /// Returns the requests that begin with `begins`.
+    pub(crate) fn seen(&self, begins: &str) -> Vec<Seen> {
+        let state = self.state.lock().unwrap();
+        state.seen.iter().filter(|seen| seen.line.starts_with(begins)).cloned().collect()
+    }
+
     /// Stores a file as a peer does; returns its root.
     pub(crate) fn add_file(&self, bytes: &[u8]) -> Root {
         let mut input = bytes;
@@ -94,15 +130,20 @@ impl Fake {
             }
             let mut words = line.split_whitespace().map(str::to_owned);
             let (method, path) = (words.next()?, words.next()?);
-            self.state.lock().unwrap().requests.push(format!("{method} {path}"));
+            let mut seen = Seen { line: format!("{method} {path}"), ..Seen::default() };
+            self.state.lock().unwrap().requests.push(seen.line.clone());
             let mut length = Some(0);
             loop {
                 let mut header = String::new();
                 input.read_line(&mut header).ok()?;
-                let header = header.trim().to_ascii_lowercase();
+                let header = header.trim();
                 if header.is_empty() {
                     break;
                 }
+                if let Some((name, value)) = header.split_once(": ") {
+                    seen.headers.insert(name.to_ascii_lowercase(), value.to_owned());
+                }
+                let header = header.to_ascii_lowercase();
                 if let Some(value) = header.strip_prefix("content-length:") {
                     length = value.trim().parse().ok();
                 }
@@ -110,19 +151,38 @@ impl Fake {
                     length = None;
                 }
             }
-            let (status, body) = match length {
+            let mut fixed;
+            let mut chunked;
+            let body: &mut dyn Read = match length {
                 Some(length) => {
-                    let mut body = (&mut input).take(length);
-                    let answer = self.answer(&method, &path, &mut body)?;
-                    std::io::copy(&mut body, &mut std::io::sink()).ok()?;
+                    fixed = (&mut input).take(length);
+                    &mut fixed
+                }
+                None => {
+                    chunked = Chunked { input: &mut input, left: 0, ended: false };
+                    &mut chunked
+                }
+            };
+            let (status, answer) = match self.scripted(&seen.line) {
+                Some((status, answer)) => {
+                    let mut bytes = Vec::new();
+                    body.read_to_end(&mut bytes).ok()?;
+                    seen.body = String::from_utf8_lossy(&bytes).into_owned();
+                    self.state.lock().unwrap().seen.push(seen);
+                    if status == LOST {
+                        return None;
+                    }
+                    (status, answer.into_bytes())
+                }
+                None => {
+                    let content_type = seen.headers.get("content-type").cloned();
+                    self.state.lock().unwrap().seen.push(seen);
+                    let answer = self.answer(&method, &path, content_type, body)?;
+                    std::io::copy(body, &mut std::io::sink()).ok()?;
                     answer
                 }
-                None => self.answer(
-                    &method,
-                    &path,
-                    &mut Chunked { input: &mut input, left: 0, ended: false },
-                )?,
             };
+            let body = answer;
             let mut output = stream;
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
             output.write_all(head.as_bytes()).ok()?;
@@ -130,8 +190,24 @@ impl Fake {
         }
     }
 
+    fn scripted(&self, line: &str) -> Option<(u16, String)> {
+        let mut state = self.state.lock().unwrap();
+        let script = state.scripts.iter_mut().find(|script| line.starts_with(&script.begins))?;
+        if script.answers.len() > 1 {
+            script.answers.pop_front()
+        } else {
+            script.answers.front().cloned()
+        }
+    }
+
     /// Returns status and body, or `None` to break off.
-    fn answer(&self, method: &str, path: &str, body: &mut dyn Read) -> Option<(u16, Vec<u8>)> {
+    fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: Option<String>,
+        body: &mut dyn Read,
+    ) -> Option<(u16, Vec<u8>)> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let missing = || (404, problem(404, "not_found", "no peer has it"));
         if path == "/readyz" {
@@ -142,8 +218,7 @@ impl Fake {
             ("POST", ("content", "")) => return self.content(query, body),
             ("DELETE", ("content", cid)) => {
                 let removed = self.state.lock().unwrap().blocks.remove(&cid.parse().ok()?);
-                let freed = |bytes: Bytes| format!(r#"{{"blocks":1,"bytes":{}}}"#, bytes.len());
-                removed.map_or_else(missing, |bytes| (200, freed(bytes).into_bytes()))
+                removed.map_or_else(missing, |_| (204, Vec::new()))
             }
             ("GET", ("blocks", cid)) => self.block(cid.parse().ok()?).unwrap_or_else(missing),
             ("PUT", ("blocks", cid)) => {
@@ -154,6 +229,17 @@ impl Fake {
                 self.state.lock().unwrap().blocks.insert(cid, bytes.into());
                 (201, Vec::new())
             }
+            ("PUT", ("objects", name)) => {
+                let (status, answer) = self.content(query, body)?;
+                if status != 201 {
+                    return Some((status, answer));
+                }
+                let stored: serde_json::Value = serde_json::from_slice(&answer).ok()?;
+                let (bucket, key) = name.split_once('/')?;
+                (201, object(bucket, key, &stored, &content_type?).into_bytes())
+            }
+            ("POST", ("uploads", "")) => (201, br#"{"upload":"u/1","expires_in_ms":60000}"#.into()),
+            ("DELETE", ("uploads", "u%2F1")) | ("PUT", ("content", _)) => (204, Vec::new()),
             ("GET", ("cluster", "")) => (200, CLUSTER.into()),
             _ => missing(),
         };
@@ -203,8 +289,23 @@ impl Fake {
     }
 }
 
+/// Returns an object as JSON. `stored`: its CID and size. Keys that need no encoding only.
+pub(crate) fn object(
+    bucket: &str,
+    key: &str,
+    stored: &serde_json::Value,
+    content_type: &str,
+) -> String {
+    serde_json::json!({
+        "bucket": bucket, "key": key, "cid": stored["cid"], "size": stored["size"], "version": "7",
+        "content_type": content_type, "owner": "admin", "tags": {"a": "1"},
+        "modified": "2026-01-02T03:04:05Z", "public": false, "current": true, "deleted": false
+    })
+    .to_string()
+}
+
 pub(crate) const CLUSTER: &str = r#"{"id":"00ff","name":"a","epoch":7,"leader":null,"peers":[{"peer_id":"12D3KooX","name":"a0","zone":"z\u001b[2J",
-"capacity":1073741824,"used":1048576,"state":"alive","raft":"voter","addrs":["/ip4/127.0.0.1/tcp/1"]}]}"#;
+"capacity":1073741824,"used":1048576,"state":"alive","raft":"voter","drained":false,"addrs":["/ip4/127.0.0.1/tcp/1"]}]}"#;
 
 pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
     format!(r#"{{"type":"about:blank","title":"t","status":{status},"kind":"{kind}","detail":"{detail}"}}"#)
