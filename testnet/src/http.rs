@@ -8,8 +8,10 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures::StreamExt;
 use protocol::api::{Problem, Stored};
+use reqwest::Method;
 
 use crate::content::Content;
+use crate::harness::tokens;
 
 /// Why a request did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +58,7 @@ impl Http {
     /// [`HttpError`]
     pub async fn upload(&self, url: &str, content: Content) -> Result<Stored, HttpError> {
         let request = self
-            .client
-            .post(format!("{url}/api/v1/content"))
+            .request(Method::POST, &format!("{url}/api/v1/content"))
             .header("content-length", content.size)
             .body(reqwest::Body::wrap_stream(content.stream()));
         let text = self.text(request).await?;
@@ -69,7 +70,7 @@ impl Http {
     /// # Errors
     /// [`HttpError`]
     pub async fn put_block(&self, url: &str, cid: &str, bytes: Bytes) -> Result<(), HttpError> {
-        let request = self.client.put(format!("{url}/api/v1/blocks/{cid}")).body(bytes);
+        let request = self.request(Method::PUT, &format!("{url}/api/v1/blocks/{cid}")).body(bytes);
         self.text(request).await.map(|_| ())
     }
 
@@ -78,7 +79,8 @@ impl Http {
     /// # Errors
     /// [`HttpError`]
     pub async fn delete(&self, url: &str, cid: &str) -> Result<(), HttpError> {
-        self.text(self.client.delete(format!("{url}/api/v1/content/{cid}"))).await.map(|_| ())
+        let url = format!("{url}/api/v1/content/{cid}");
+        self.text(self.request(Method::DELETE, &url)).await.map(|_| ())
     }
 
     /// Returns the body of a `GET`.
@@ -86,7 +88,12 @@ impl Http {
     /// # Errors
     /// [`HttpError`]
     pub async fn get(&self, url: &str) -> Result<String, HttpError> {
-        self.text(self.client.get(url)).await
+        self.text(self.request(Method::GET, url)).await
+    }
+
+    /// Returns a request as one of the administrator of the peer at `url`.
+    pub(crate) fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        tokens::authorised(self.client.request(method, url), url)
     }
 
     async fn text(&self, request: reqwest::RequestBuilder) -> Result<String, HttpError> {
@@ -124,7 +131,7 @@ impl Http {
         content: Content,
         range: Option<(u64, u64)>,
     ) -> Result<(), HttpError> {
-        let mut request = self.client.get(format!("{url}/api/v1/content/{cid}"));
+        let mut request = self.request(Method::GET, &format!("{url}/api/v1/content/{cid}"));
         let (first, end) = match range {
             Some((first, last)) => {
                 request = request.header("range", format!("bytes={first}-{last}"));

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use tokio::process::{Child, Command};
 
 use super::wait::within;
-use crate::harness::program;
+use crate::harness::{program, tokens};
 
 /// How long one command may take: the largest vector on a slow disk.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
@@ -62,6 +62,10 @@ pub(super) fn start(name: &str, dir: &Path, arguments: &[&str]) -> anyhow::Resul
         if variable.to_string_lossy().starts_with("SHOAL_") {
             command.env_remove(variable);
         }
+    }
+    // Whoever is asked knows the administrator; the command line stays what a user types.
+    if let Some(token) = arguments.iter().find_map(|argument| tokens::of(argument)) {
+        command.env("SHOAL_TOKEN", token);
     }
     command
         .args(arguments)

@@ -36,7 +36,9 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
 }
 
 fn options(flags: &[&str]) -> UpOptions {
-    let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    // What is deleted goes at once: this is about its space.
+    let flags = flags.iter().chain(&["--grace", "1s"]);
+    let flags = flags.map(|flag| (*flag).to_owned()).collect();
     UpOptions { nodes: vec![1], replicas: 1, flags, ..UpOptions::default() }
 }
 

@@ -40,8 +40,8 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// Starts a node's daemon and returns its process id. Does not wait until it is ready.
-pub(super) fn start(node: &NodeState) -> anyhow::Result<u32> {
+/// Starts a node's daemon with these flags and returns its process id. Does not wait until it is ready.
+pub(super) fn start(node: &NodeState, flags: &[String]) -> anyhow::Result<u32> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -49,7 +49,7 @@ pub(super) fn start(node: &NodeState) -> anyhow::Result<u32> {
         .with_context(|| format!("cannot write {}", node.log.display()))?;
     let mut command = Command::new(program("shoald")?);
     command
-        .args(&node.flags)
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -77,6 +77,10 @@ pub(super) fn is_running(node: &NodeState) -> bool {
     }
     // The id may belong to another process by now.
     let Ok(arguments) = std::fs::read(proc.join("cmdline")) else { return false };
+    // One that is being started has none for a moment.
+    if arguments.is_empty() {
+        return true;
+    }
     let data_dir = node.data_dir.to_string_lossy();
     arguments.split(|byte| *byte == 0).any(|argument| argument == data_dir.as_bytes())
 }

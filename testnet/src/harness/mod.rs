@@ -7,6 +7,7 @@ mod daemon;
 mod net;
 mod ports;
 mod state;
+pub mod tokens;
 
 pub use daemon::{log_tail, program};
 pub use net::{Testnet, UpOptions};

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use protocol::api::Cluster;
+use protocol::api::{Cluster, CreateInvite, Invited};
 use rustix::process::Signal;
 
 use super::daemon;
 use super::ports::Ports;
 use super::state::{ClusterState, NodeState, State};
+use super::tokens;
 
 /// How many nodes of one network there may be: as many as one machine can run.
 const NODES_MAX: usize = 200;
@@ -29,7 +30,7 @@ pub struct UpOptions {
     pub base_port: Option<u16>,
     /// More flags for every daemon.
     pub flags: Vec<String>,
-    /// Whether each node is told the address of the one before it instead of the first one's.
+    /// Whether each node is invited by the one before it, once that is ready, instead of any.
     pub chain: bool,
 }
 
@@ -113,6 +114,7 @@ impl Testnet {
     /// There is none.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let state = State::load(dir)?;
+        state.clusters.iter().for_each(tokens::remember);
         Ok(Self { dir: dir.canonicalize()?, state, client: client()? })
     }
 
@@ -143,25 +145,39 @@ impl Testnet {
                 zones: options.zones,
                 nodes: Vec::new(),
             };
-            let mut known = overlay.clone();
             for index in 0..count {
                 let node =
-                    self.plan(&cluster, index, known.as_deref(), &mut ports, &options.flags)?;
-                if index == 0 || options.chain {
-                    known = node.addrs.first().cloned();
-                }
+                    self.plan(&cluster, index, overlay.as_deref(), &mut ports, &options.flags)?;
                 cluster.nodes.push(node);
             }
             overlay = overlay.or_else(|| cluster.nodes.first()?.addrs.first().cloned());
             self.state.clusters.push(cluster);
         }
         drop(ports);
-        let names: Vec<String> = self.nodes().map(|node| node.name.clone()).collect();
-        for name in &names {
-            self.launch(name)?;
+        for number in 0..self.state.clusters.len() {
+            self.start_cluster(number, options.chain).await?;
         }
+        Ok(())
+    }
+
+    /// Starts the nodes of a cluster: the first one founds it, the others are invited.
+    async fn start_cluster(&mut self, number: usize, chain: bool) -> anyhow::Result<()> {
+        let nodes = self.state.clusters.get(number).map(|cluster| &cluster.nodes);
+        let names: Vec<String> =
+            nodes.into_iter().flatten().map(|node| node.name.clone()).collect();
+        let Some((founder, others)) = names.split_first() else { return Ok(()) };
+        self.launch(founder).await?;
         self.state.save(&self.dir)?;
-        for name in &names {
+        self.learn(founder).await?;
+        for name in others {
+            self.launch(name).await?;
+            self.state.save(&self.dir)?;
+            if chain {
+                // The next one is invited by this one.
+                self.learn(name).await?;
+            }
+        }
+        for name in others {
             self.learn(name).await?;
         }
         self.state.save(&self.dir)
@@ -228,18 +244,46 @@ impl Testnet {
         self.state.clusters.iter().flat_map(|cluster| &cluster.nodes)
     }
 
-    fn launch(&mut self, name: &str) -> anyhow::Result<()> {
-        let pid = daemon::start(self.state.node(name)?)?;
+    /// Starts a node's daemon: one that never ran joins its cluster, or founds it if nobody else of it runs.
+    async fn launch(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node(name)?;
+        let mut flags = node.flags.clone();
+        if !node.data_dir.join("key").exists()
+            && let Some(ticket) = self.invite(name).await?
+        {
+            flags.extend(["--join".to_owned(), ticket]);
+        }
+        let pid = daemon::start(node, &flags)?;
         if let Some(node) = self.state.node_mut(name) {
             node.pid = pid;
         }
         Ok(())
     }
 
+    /// Returns a ticket for a node, made by the last one of its cluster that runs; `None` when none does.
+    async fn invite(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let cluster = self.state.cluster_of(name)?;
+        let others = cluster.nodes.iter().rev().filter(|node| node.name != name);
+        let Some(host) =
+            others.filter(|node| daemon::is_running(node)).find(|node| !node.peer_id.is_empty())
+        else {
+            return Ok(None);
+        };
+        let url = format!("{}/api/v1/cluster/invites", host.http);
+        let request = tokens::authorised(self.client.post(&url), &url);
+        let answer = request.json(&CreateInvite::default()).send().await?;
+        let answer =
+            answer.error_for_status().with_context(|| format!("{} does not invite", host.name))?;
+        let invited: Invited = serde_json::from_str(&answer.text().await?)?;
+        Ok(Some(invited.ticket))
+    }
+
     /// Waits until a node is ready and takes note of who it is.
     async fn learn(&mut self, name: &str) -> anyhow::Result<()> {
         let node = self.state.node(name)?;
         daemon::wait_until_ready(&self.client, node).await?;
+        self.learn_token(name)?;
+        let node = self.state.node(name)?;
         let cluster = self.cluster_at(node).await?;
         let own = cluster
             .peers
@@ -260,13 +304,26 @@ impl Testnet {
         Ok(())
     }
 
+    /// Takes note of the administrator's token, which lies with the node that founded the cluster.
+    fn learn_token(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.state.node(name)?;
+        let found = std::fs::read_to_string(node.data_dir.join("admin-token")).ok();
+        let cluster = self.state.cluster_of_mut(name)?;
+        if let Some(token) = found {
+            cluster.admin_token = Some(token.trim().to_owned());
+        }
+        tokens::remember(cluster);
+        Ok(())
+    }
+
     /// Returns the cluster as a node sees it.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn cluster_at(&self, node: &NodeState) -> anyhow::Result<Cluster> {
         let url = format!("{}/api/v1/cluster", node.http);
-        let answer = self.client.get(&url).send().await?.error_for_status()?;
+        let request = tokens::authorised(self.client.get(&url), &url);
+        let answer = request.send().await?.error_for_status()?;
         let text = answer.text().await?;
         serde_json::from_str(&text).with_context(|| format!("node {} gave no cluster", node.name))
     }
@@ -389,7 +446,7 @@ impl Testnet {
     /// It dies or takes too long: with the end of its log.
     pub async fn restart(&mut self, name: &str) -> anyhow::Result<()> {
         daemon::stop(self.state.node(name)?)?;
-        self.launch(name)?;
+        self.launch(name).await?;
         self.state.save(&self.dir)?;
         self.learn(name).await?;
         self.state.save(&self.dir)?;
@@ -403,7 +460,7 @@ impl Testnet {
     pub async fn restart_all(&mut self, names: &[&str]) -> anyhow::Result<()> {
         for name in names {
             daemon::stop(self.state.node(name)?)?;
-            self.launch(name)?;
+            self.launch(name).await?;
         }
         self.state.save(&self.dir)?;
         for name in names {
@@ -440,16 +497,17 @@ impl Testnet {
         };
         let position = position.context("there is no such cluster")?;
         let found = self.state.clusters.get(position).context("there is no such cluster")?;
-        let running = found.nodes.iter().find(|node| daemon::is_running(node));
-        let known = running.and_then(|node| node.addrs.first()).context("no node of it runs")?;
+        if !found.nodes.iter().any(daemon::is_running) {
+            bail!("no node of it runs");
+        }
         let mut ports = Ports::new(None);
-        let node = self.plan(found, found.nodes.len(), Some(known), &mut ports, flags)?;
+        let node = self.plan(found, found.nodes.len(), None, &mut ports, flags)?;
         drop(ports);
         let name = node.name.clone();
         if let Some(cluster) = self.state.clusters.get_mut(position) {
             cluster.nodes.push(node);
         }
-        self.launch(&name)?;
+        self.launch(&name).await?;
         self.state.save(&self.dir)?;
         self.learn(&name).await?;
         self.state.save(&self.dir)?;

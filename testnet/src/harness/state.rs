@@ -22,7 +22,7 @@ pub struct ClusterState {
     pub name: String,
     /// Its id.
     pub id: String,
-    /// Null: there are no tokens yet.
+    /// The administrator's token; null until the cluster is founded.
     pub admin_token: Option<String>,
     /// Null: there is no S3 yet.
     pub access_key: Option<String>,
@@ -100,6 +100,24 @@ impl State {
             let names: Vec<&str> = nodes().map(|node| node.name.as_str()).collect();
             format!("there is no node {name} (there are {})", names.join(", "))
         })
+    }
+
+    /// Returns the cluster of a node.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub(super) fn cluster_of(&self, name: &str) -> anyhow::Result<&ClusterState> {
+        let found = self.clusters.iter().find(|c| c.nodes.iter().any(|node| node.name == name));
+        found.with_context(|| format!("there is no node {name}"))
+    }
+
+    /// Returns the cluster of a node, to be changed.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub(super) fn cluster_of_mut(&mut self, name: &str) -> anyhow::Result<&mut ClusterState> {
+        let found = self.clusters.iter_mut().find(|c| c.nodes.iter().any(|node| node.name == name));
+        found.with_context(|| format!("there is no node {name}"))
     }
 
     /// Returns a node by its name, to be changed.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use protocol::Kind;
 
+use super::agreement;
 use super::oracle::Stats;
 use super::scenario::{Options, Outcome, Plant, run};
 
@@ -13,8 +14,59 @@ use super::scenario::{Options, Outcome, Plant, run};
 pub enum ScenarioName {
     /// Uploads and downloads under faults of network, disk and machines; a seed decides everything.
     Faults,
+    /// Peers that only agree, under crashes, cuts and changes of members; a seed decides everything.
+    Meta,
     /// How evenly and how stably blocks are spread over up to 10,000 peers. Takes no seed.
     Placement,
+}
+
+/// A defect that some scenario can find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Defect {
+    /// Blocks are acknowledged before they are synced (faults).
+    AckBeforeSync,
+    /// Blocks are delivered without being hashed (faults).
+    SkipHashCheck,
+    /// One holder counts twice towards the write quorum (faults).
+    CountTwice,
+    /// Blocks of uploads that go on are freed (faults).
+    CollectUploads,
+    /// A directory that lost what was agreed on starts under its old id (faults).
+    ReusedId,
+    /// Votes count before they are synced (meta).
+    VoteNotSynced,
+    /// A leader that starts again leads on in its old term (meta).
+    LeaderRestoreOn,
+    /// The latest state is read without asking a quorum (meta).
+    StaleRead,
+}
+
+impl Defect {
+    /// Returns the defect as the scenario of blocks knows it.
+    const fn of_blocks(self) -> Option<Plant> {
+        match self {
+            Self::AckBeforeSync => Some(Plant::AckBeforeSync),
+            Self::SkipHashCheck => Some(Plant::SkipHashCheck),
+            Self::CountTwice => Some(Plant::CountTwice),
+            Self::CollectUploads => Some(Plant::CollectUploads),
+            Self::ReusedId => Some(Plant::ReusedId),
+            Self::VoteNotSynced | Self::LeaderRestoreOn | Self::StaleRead => None,
+        }
+    }
+
+    /// Returns the defect as the scenario of agreement knows it.
+    const fn of_agreement(self) -> Option<agreement::Plant> {
+        match self {
+            Self::VoteNotSynced => Some(agreement::Plant::VoteNotSynced),
+            Self::LeaderRestoreOn => Some(agreement::Plant::LeaderRestoreOn),
+            Self::StaleRead => Some(agreement::Plant::StaleRead),
+            Self::AckBeforeSync
+            | Self::SkipHashCheck
+            | Self::CountTwice
+            | Self::CollectUploads
+            | Self::ReusedId => None,
+        }
+    }
 }
 
 /// Which seeds to run, and how.
@@ -34,7 +86,7 @@ pub struct SimArgs {
     pub peers: Option<usize>,
     /// A defect to plant, to see that it is found; the search ends with the first seed that finds it.
     #[arg(long)]
-    pub plant: Option<Plant>,
+    pub plant: Option<Defect>,
     /// Print every event of the trace.
     #[arg(long)]
     pub trace: bool,
@@ -57,12 +109,44 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
     match args.scenario {
         ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
         ScenarioName::Faults => seeds(args, out),
+        ScenarioName::Meta => agreement_seeds(args, out),
     }
 }
 
-fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+fn elsewhere(defect: Defect) -> io::Error {
+    io::Error::other(format!("this scenario cannot have the defect {defect:?}"))
+}
+
+fn agreement_seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+    let plant = args.plant.map(|defect| defect.of_agreement().ok_or_else(|| elsewhere(defect)));
     let options =
-        Options { peers: args.peers, plant: args.plant, verbose: args.trace, ..Options::default() };
+        agreement::Options { peers: args.peers, plant: plant.transpose()?, verbose: args.trace };
+    let mut failed = Vec::new();
+    for seed in args.seed..args.seed.saturating_add(args.count) {
+        let outcome = agreement::run(seed, &options)?;
+        for line in &outcome.lines {
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out, "{}", outcome.summary())?;
+        for violation in &outcome.violations {
+            writeln!(out, "  violation {violation}")?;
+        }
+        if !outcome.violations.is_empty() {
+            failed.push(seed);
+            if args.plant.is_some() {
+                writeln!(out, "found at seed {seed}, the {}. one", seed - args.seed + 1)?;
+                return Ok(true);
+            }
+        }
+    }
+    writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;
+    Ok(failed.is_empty() && args.plant.is_none())
+}
+
+fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+    let plant = args.plant.map(|defect| defect.of_blocks().ok_or_else(|| elsewhere(defect)));
+    let plant = plant.transpose()?;
+    let options = Options { peers: args.peers, plant, verbose: args.trace, ..Options::default() };
     let mut failed = Vec::new();
     let mut total = Stats::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
@@ -83,7 +167,8 @@ fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
         total.acknowledged,
         list(&total.refused)
     )?;
-    writeln!(out, "deletions: {}", total.deleted)?;
+    writeln!(out, "requests about names answered: {}", total.named)?;
+    writeln!(out, "content without a name let go of: {}", total.deleted)?;
     writeln!(out, "downloads: {} delivered, failed {}", total.delivered, list(&total.failed))?;
     writeln!(out, "faults: {:?}", total.faults)?;
     writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;

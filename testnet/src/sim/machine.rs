@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub enum Loss {
     Power,
     /// The disk is lost with all it held.
     Disk,
+    /// What was agreed on is lost, and the directory's ids are not: no daemon may get into this by itself.
+    Agreement,
 }
 
 /// A machine. It belongs to one run.
@@ -46,7 +48,8 @@ pub struct Machine {
     peer: PeerId,
     address: String,
     device: Arc<Device>,
-    skew_millis: u64,
+    /// How far its civil clock is ahead of the slowest one there may be.
+    skew_millis: Arc<AtomicU64>,
     chance: Chance,
     life: Mutex<Option<Arc<Life>>>,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Life {
     world: World,
     peer: PeerId,
     origin: u64,
-    skew_millis: u64,
+    skew_millis: Arc<AtomicU64>,
     chance: Chance,
     running: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -79,7 +82,7 @@ impl Machine {
             peer,
             device: Arc::new(Device::new(address.clone(), prng.fork())),
             address,
-            skew_millis: prng.below(2 * SKEW_MILLIS_MAX),
+            skew_millis: Arc::new(AtomicU64::new(prng.below(2 * SKEW_MILLIS_MAX))),
             chance: Chance::new(prng),
             life: Mutex::default(),
         }
@@ -103,6 +106,13 @@ impl Machine {
         &self.device
     }
 
+    /// Moves its civil clock, as an operator or a time server does; not before the epoch of the run.
+    pub fn jump_clock(&self, millis: i64) {
+        self.world.record(format_args!("jump {} {millis}", self.address), &[]);
+        let skew = self.skew_millis.load(Ordering::Relaxed);
+        self.skew_millis.store(skew.saturating_add_signed(millis), Ordering::Relaxed);
+    }
+
     /// Says whether a process runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -119,7 +129,7 @@ impl Machine {
             world: self.world.clone(),
             peer: self.peer,
             origin: lead.wrapping_sub(self.world.clock().nanos()),
-            skew_millis: self.skew_millis,
+            skew_millis: Arc::clone(&self.skew_millis),
             chance: Chance::new(self.chance.fork()),
             running: AtomicBool::new(true),
             tasks: Mutex::default(),
@@ -141,6 +151,7 @@ impl Machine {
             Loss::Process => self.device.kill_process(),
             Loss::Power => self.device.cut_power(),
             Loss::Disk => self.device.wipe(),
+            Loss::Agreement => self.device.forget_agreement(),
         }
     }
 }
@@ -240,7 +251,8 @@ impl Env for SimEnv {
 
     fn wall(&self) -> WallTime {
         let run = self.life.clock().nanos() / 1_000_000;
-        let skewed = EPOCH_UNIX_MILLIS - SKEW_MILLIS_MAX + self.life.skew_millis;
+        let skew = self.life.skew_millis.load(Ordering::Relaxed);
+        let skewed = EPOCH_UNIX_MILLIS - SKEW_MILLIS_MAX + skew;
         WallTime::from_unix_millis(skewed + run)
     }
 

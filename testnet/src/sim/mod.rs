@@ -4,10 +4,12 @@
 //! seed print the same digest. Owns the virtual clock, the network and the disks of a run.
 //! Never: reads the machine's clock, entropy, files or sockets.
 
+pub mod agreement;
 mod chance;
 mod clock;
 mod command;
 mod disk;
+pub mod history;
 mod lock;
 mod machine;
 mod net;
@@ -22,8 +24,8 @@ mod world;
 mod world_test;
 
 pub use clock::Clock;
-pub use command::{SimArgs, main};
-pub use disk::{Device, DiskHabits, SimDisk, SimFile};
+pub use command::{Defect, SimArgs, main};
+pub use disk::{Device, DiskHabits, SimDisk, SimFile, SimView};
 pub use machine::{Loss, Machine, SimEnv};
 pub use net::{LinkHabits, Network, SimNet};
 pub use oracle::{Object, Oracle, Stats};

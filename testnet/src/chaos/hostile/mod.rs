@@ -19,7 +19,7 @@ use self::wire::Wire;
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, Watch, until};
 use crate::content::Content;
-use crate::harness::UpOptions;
+use crate::harness::{UpOptions, tokens};
 use crate::http::Http;
 
 /// Times that cheap inputs are sent, on each kind of port. A quarter of them ends an HTTP connection in an
@@ -42,7 +42,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let known = Content { seed: 1, size: (3 << 20) + 1 };
     let cid = ctx.http.upload(&stage.url("a1")?, known).await?.cid;
     let target = Target::of(&stage, "a0")?;
-    let requests = requests(&cid);
+    let token = tokens::of(&stage.url("a0")?).context("the cluster has no token")?;
+    let requests = requests(&cid, &token);
     let inputs = requests.len() + Wire::ALL.len() + blocks::COUNT;
     ensure!(inputs >= 30, "{inputs} inputs are too few");
     let watch = Watch::start();

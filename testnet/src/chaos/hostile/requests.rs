@@ -83,14 +83,17 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Collects inputs.
-#[derive(Default)]
-struct Inputs(Vec<Request>);
+struct Inputs {
+    requests: Vec<Request>,
+    /// The administrator's: what is refused must be refused to everybody.
+    token: String,
+}
 
 impl Inputs {
     /// Adds one that the HTTP library refuses.
     fn bare(&mut self, name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) {
         let (name, bytes, ends) = (name.to_owned(), bytes.into(), statuses.contains(&CLOSED));
-        self.0.push(Request {
+        self.requests.push(Request {
             name,
             bytes,
             statuses,
@@ -103,20 +106,30 @@ impl Inputs {
     /// Adds one that it refuses although nothing is missing: an answer is never taken for a client that left.
     fn whole(&mut self, name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) {
         self.bare(name, bytes, statuses);
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.requests.last_mut() {
             last.ends = false;
         }
     }
 
     /// Adds one that reaches a route: method and path, further headers, body.
     fn routed(&mut self, line: &str, headers: &str, body: &[u8], statuses: &'static [u16]) {
-        let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        let token = &self.token;
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{headers}\r\n"
+        );
         let mut name: String = format!("{line} {headers:?}");
         name.truncate(120);
         let bytes = [head.as_bytes(), body].concat();
         let is_cheap = body.len() < 1 << 20;
         let ends = statuses.contains(&CLOSED);
-        self.0.push(Request { name, bytes, statuses, reaches_a_route: true, ends, is_cheap });
+        self.requests.push(Request {
+            name,
+            bytes,
+            statuses,
+            reaches_a_route: true,
+            ends,
+            is_cheap,
+        });
     }
 
     /// Adds one with a body of the right length.
@@ -126,15 +139,15 @@ impl Inputs {
 }
 
 /// Returns every input. `known`: the CID of content that is there.
-pub(super) fn requests(known: &str) -> Vec<Request> {
-    let mut inputs = Inputs::default();
+pub(super) fn requests(known: &str, token: &str) -> Vec<Request> {
+    let mut inputs = Inputs { requests: Vec::new(), token: token.to_owned() };
     heads(&mut inputs);
     lengths(&mut inputs);
     targets(&mut inputs);
     ranges(&mut inputs, known);
     queries(&mut inputs);
     blocks(&mut inputs);
-    inputs.0
+    inputs.requests
 }
 
 /// What is no request at all, or one with a head beyond bounds.
@@ -170,9 +183,11 @@ fn heads(inputs: &mut Inputs) {
 
 /// Bodies that are not as long as they claim, or claim nonsense.
 fn lengths(inputs: &mut Inputs) {
+    let token = inputs.token.clone();
     let post = |headers: &str, body: &str| {
         format!(
-            "POST /api/v1/content HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{body}"
+            "POST /api/v1/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             {headers}\r\n{body}"
         )
     };
     let refused: &[u16] = &[400, CLOSED];
@@ -238,7 +253,7 @@ fn targets(inputs: &mut Inputs) {
             inputs.routed(&format!("{line}{name}"), "", b"", &[400, 404]);
             // Its answer has no body to hold a document.
             let is_head = line.starts_with("HEAD");
-            if let (true, Some(last)) = (is_head, inputs.0.last_mut()) {
+            if let (true, Some(last)) = (is_head, inputs.requests.last_mut()) {
                 last.reaches_a_route = false;
             }
         }
@@ -266,7 +281,7 @@ fn ranges(inputs: &mut Inputs, known: &str) {
     ];
     for range in ignored {
         inputs.routed(&line, &format!("Range: {range}\r\n"), b"", &[200]);
-        if let Some(last) = inputs.0.last_mut() {
+        if let Some(last) = inputs.requests.last_mut() {
             // The whole content comes each time.
             last.is_cheap = false;
         }
@@ -300,7 +315,7 @@ fn blocks(inputs: &mut Inputs) {
     let put = format!("PUT /api/v1/blocks/{nothing}");
     inputs.with_body(&put, b"something", &[400]);
     inputs.with_body("PUT /api/v1/blocks/bafkqaaa", b"", &[400]);
-    for query in ["root=maybe", "owner=xyz", "owner=00000000000000000000000000000000", "x=y"] {
+    for query in ["", "upload=xyz", "upload=00000000000000000000000000000000", "x=y"] {
         inputs.with_body(&format!("{put}?{query}"), b"", &[400]);
     }
     inputs.routed(&format!("GET /api/v1/blocks/{unknown}"), "", b"", &[400, 404]);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use node::env::{Batch, DiskError, Durability, Space};
+use node::env::{Batch, DiskError, Durability, Home, Map, Space};
 use protocol::Prng;
 use tokio::sync::oneshot;
 
@@ -64,17 +64,24 @@ pub(super) struct Queued {
 
 pub(super) type File = Arc<Mutex<FileContent>>;
 
+/// The maps of one home, and the log in front of them.
+#[derive(Debug, Default)]
+pub(super) struct Database {
+    pub(super) maps: Maps,
+    pub(super) queue: Vec<Queued>,
+    /// Whether a task is writing the log.
+    pub(super) writing: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) habits: DiskHabits,
     pub(super) capacity_bytes: u64,
-    pub(super) maps: Maps,
+    pub(super) blocks: Database,
+    pub(super) metadata: Database,
     pub(super) files: BTreeMap<String, File>,
     /// Removed, and the directory not synced since: a power cut may bring them back.
     pub(super) unlinked: BTreeMap<String, File>,
-    pub(super) queue: Vec<Queued>,
-    /// Whether a task is writing the log.
-    pub(super) writing: bool,
     /// Whether a sync failed: nothing works until the process is started again.
     pub(super) broken: bool,
 }
@@ -84,19 +91,32 @@ impl State {
         Self {
             habits,
             capacity_bytes,
-            maps: Maps::default(),
+            blocks: Database::default(),
+            metadata: Database::default(),
             files: BTreeMap::new(),
             unlinked: BTreeMap::new(),
-            queue: Vec::new(),
-            writing: false,
             broken: false,
+        }
+    }
+
+    pub(super) fn database(&self, home: Home) -> &Database {
+        match home {
+            Home::Blocks => &self.blocks,
+            Home::Metadata => &self.metadata,
+        }
+    }
+
+    pub(super) fn database_mut(&mut self, home: Home) -> &mut Database {
+        match home {
+            Home::Blocks => &mut self.blocks,
+            Home::Metadata => &mut self.metadata,
         }
     }
 
     /// Returns the room that is left.
     pub(super) fn space(&self) -> Space {
         let in_files: u64 = self.files.values().map(|file| lock(file).len()).sum();
-        let used = in_files + self.maps.bytes();
+        let used = in_files + self.blocks.maps.bytes() + self.metadata.maps.bytes();
         Space {
             free_bytes: self.capacity_bytes.saturating_sub(used),
             total_bytes: self.capacity_bytes,
@@ -105,8 +125,11 @@ impl State {
 
     /// Ends what the process had under way.
     fn detach(&mut self) {
-        self.queue.clear();
-        self.writing = false;
+        for home in Home::ALL {
+            let database = self.database_mut(home);
+            database.queue.clear();
+            database.writing = false;
+        }
         self.broken = false;
     }
 }
@@ -144,7 +167,9 @@ impl Device {
     pub fn cut_power(&self) {
         let mut state = lock(&self.state);
         state.detach();
-        state.maps.cut(&self.chance);
+        for home in Home::ALL {
+            state.database_mut(home).maps.cut(&self.chance);
+        }
         for (name, file) in std::mem::take(&mut state.unlinked) {
             if self.chance.happens(250_000) {
                 state.files.entry(name).or_insert(file);
@@ -160,13 +185,23 @@ impl Device {
     pub fn kill_process(&self) {
         let mut state = lock(&self.state);
         state.detach();
-        state.maps.recover();
+        for home in Home::ALL {
+            state.database_mut(home).maps.recover();
+        }
     }
 
     /// Loses everything.
     pub fn wipe(&self) {
         let mut state = lock(&self.state);
         *state = State::empty(state.habits, state.capacity_bytes);
+    }
+
+    /// Loses what was agreed on, the log and the votes, but not the ids by which the directory is known: what a
+    /// daemon that used an id twice would look like to the others.
+    pub fn forget_agreement(&self) {
+        let mut state = lock(&self.state);
+        state.detach();
+        state.metadata.maps.keep_only(Map::RaftState, &[b"home", b"identity"]);
     }
 
     /// Flips one bit of synced bytes of a file, and says where; `None` when there are no bytes.
@@ -187,7 +222,7 @@ impl Device {
 
     /// Makes one small block in the maps unreadable; says whether there was one.
     pub fn rot_small(&self) -> bool {
-        lock(&self.state).maps.rot(&self.chance)
+        lock(&self.state).blocks.maps.rot(&self.chance)
     }
 
     /// Returns how long an operation of this kind takes now.

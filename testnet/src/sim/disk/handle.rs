@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use node::env::{Batch, Change, Disk, DiskError, DiskFile, Durability, Map, Space};
+use node::env::{
+    Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Home, Map, MapReader, Space,
+};
 use tokio::sync::oneshot;
 
 use super::device::{Device, File, Queued};
-use super::maps::batch_bytes;
+use super::maps::{Maps, batch_bytes};
 use crate::sim::lock::lock;
 use crate::sim::machine::Life;
 
@@ -29,6 +31,13 @@ pub struct SimFile {
     content: File,
 }
 
+/// A frozen state of the maps of one home: a copy of them.
+#[derive(Clone, Debug)]
+pub struct SimView {
+    disk: SimDisk,
+    maps: Arc<Maps>,
+}
+
 fn failed(detail: &str) -> DiskError {
     DiskError::Failed { detail: detail.to_owned() }
 }
@@ -38,6 +47,7 @@ fn change_parts(change: &Change) -> [&[u8]; 3] {
     match change {
         Change::Put { map, key, value } => [map.name().as_bytes(), key, value],
         Change::Delete { map, key } => [map.name().as_bytes(), key, b"deleted"],
+        Change::DeleteRange { map, from, until } => [map.name().as_bytes(), from, until],
     }
 }
 
@@ -83,14 +93,15 @@ impl SimDisk {
         self.life.record(format_args!("disk {} {what} {file}", self.device.name()), payload);
     }
 
-    /// Writes the log, group by group, until nobody waits.
-    async fn write_log(self) {
+    /// Writes the log of a home, group by group, until nobody waits.
+    async fn write_log(self, home: Home) {
         loop {
             let group = {
                 let mut state = lock(&self.device.state);
-                let group = std::mem::take(&mut state.queue);
-                state.writing = !group.is_empty();
-                state.maps.submit(group.iter().map(|queued| queued.batch.clone()).collect());
+                let database = state.database_mut(home);
+                let group = std::mem::take(&mut database.queue);
+                database.writing = !group.is_empty();
+                database.maps.submit(group.iter().map(|queued| queued.batch.clone()).collect());
                 group
             };
             if group.is_empty() {
@@ -102,7 +113,7 @@ impl SimDisk {
                 outcome = self.sync_time().await;
             }
             if outcome.is_ok() {
-                lock(&self.device.state).maps.finish(synced);
+                lock(&self.device.state).database_mut(home).maps.finish(synced);
             }
             for queued in group {
                 for change in &queued.batch.changes {
@@ -118,16 +129,18 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     type File = SimFile;
+    type View = SimView;
 
     async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
         self.read_time().await?;
-        lock(&self.device.state).maps.get(map, &key)
+        lock(&self.device.state).database(map.home()).maps.get(map, &key)
     }
 
     async fn get_many(&self, map: Map, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, DiskError> {
         self.read_time().await?;
         let state = lock(&self.device.state);
-        keys.iter().map(|key| state.maps.get(map, key)).collect()
+        let maps = &state.database(map.home()).maps;
+        keys.iter().map(|key| maps.get(map, key)).collect()
     }
 
     async fn scan(
@@ -138,24 +151,43 @@ impl Disk for SimDisk {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
         self.read_time().await?;
-        Ok(lock(&self.device.state).maps.scan(map, &from, until.as_ref(), limit))
+        let state = lock(&self.device.state);
+        Ok(state.database(map.home()).maps.entries(map, &from, until.as_deref(), limit))
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        home: Home,
+        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        self.read_time().await?;
+        question(&lock(&self.device.state).database(home).maps)
+    }
+
+    async fn freeze(&self, home: Home) -> Result<SimView, DiskError> {
+        self.read_time().await?;
+        let maps = lock(&self.device.state).database(home).maps.frozen();
+        Ok(SimView { disk: self.clone(), maps: Arc::new(maps) })
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), DiskError> {
         self.check()?;
+        let home = batch.home()?;
         let (reply, done) = oneshot::channel();
         let idle = {
             let mut state = lock(&self.device.state);
-            let waiting: u64 = state.queue.iter().map(|queued| batch_bytes(&queued.batch)).sum();
+            let free_bytes = state.space().free_bytes;
+            let database = state.database_mut(home);
+            let waiting: u64 = database.queue.iter().map(|queued| batch_bytes(&queued.batch)).sum();
             let bytes = batch_bytes(&batch);
-            if bytes > 0 && waiting + bytes > state.space().free_bytes {
+            if bytes > 0 && waiting + bytes > free_bytes {
                 return Err(DiskError::Full);
             }
-            state.queue.push(Queued { batch, durability, reply });
-            !std::mem::replace(&mut state.writing, true)
+            database.queue.push(Queued { batch, durability, reply });
+            !std::mem::replace(&mut database.writing, true)
         };
         if idle {
-            self.life.spawn("disk", self.clone().write_log());
+            self.life.spawn("disk", self.clone().write_log(home));
         }
         done.await.unwrap_or(Err(DiskError::Closed))
     }
@@ -203,6 +235,28 @@ impl Disk for SimDisk {
     async fn space(&self) -> Result<Space, DiskError> {
         self.check()?;
         Ok(self.device.space())
+    }
+}
+
+impl DiskView for SimView {
+    async fn scan(
+        &self,
+        map: Map,
+        from: Bytes,
+        until: Option<Bytes>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        self.disk.read_time().await?;
+        let mut page = self.maps.entries(map, &from, until.as_deref(), limit);
+        let mut size = 0;
+        let fits = page.iter().take_while(|(key, value)| {
+            let has_room = size < bytes;
+            size += key.len() + value.len();
+            has_room
+        });
+        page.truncate(fits.count());
+        Ok(page)
     }
 }
 

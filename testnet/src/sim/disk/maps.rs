@@ -1,19 +1,20 @@
-//! The ordered maps of a simulated disk, with the write-ahead log semantics that a peer may rely on.
+//! The ordered maps of one home of a simulated disk, with the write-ahead log semantics that a peer may rely on.
 //!
 //! Batches become visible when their write is done. Of those that no sync covered, a power cut keeps a
 //! prefix: order is kept, as a log does. Never: waits; the device decides how long a write takes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
-use node::env::{Batch, Change, DiskError, Map};
+use node::env::{Batch, Change, DiskError, Map, MapReader};
 
 use crate::sim::chance::Chance;
 
 /// What a batch replaced, so that it can be taken back.
 type Undo = Vec<(Map, Bytes, Option<Bytes>)>;
 
-/// All maps of a disk.
+/// All maps of a home.
 #[derive(Debug, Default)]
 pub(super) struct Maps {
     maps: BTreeMap<Map, BTreeMap<Bytes, Bytes>>,
@@ -36,8 +37,8 @@ impl Maps {
     ///
     /// # Errors
     /// [`DiskError::Corrupt`] when it is rotten.
-    pub(super) fn get(&self, map: Map, key: &Bytes) -> Result<Option<Bytes>, DiskError> {
-        if self.rotten.contains(&(map, key.clone())) {
+    pub(super) fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        if self.rotten.contains(&(map, Bytes::copy_from_slice(key))) {
             let detail = format!("a value of map {} is rotten", map.name());
             return Err(DiskError::Corrupt { detail });
         }
@@ -53,20 +54,26 @@ impl Maps {
     }
 
     /// Returns at most `limit` entries with `from <= key < until`.
-    pub(super) fn scan(
+    pub(super) fn entries(
         &self,
         map: Map,
-        from: &Bytes,
-        until: Option<&Bytes>,
+        from: &[u8],
+        until: Option<&[u8]>,
         limit: usize,
     ) -> Vec<(Bytes, Bytes)> {
         let Some(entries) = self.maps.get(&map) else { return Vec::new() };
         entries
-            .range(from.clone()..)
-            .take_while(|(key, _)| until.is_none_or(|until| *key < until))
+            .range::<[u8], _>((Bound::Included(from), Bound::Unbounded))
+            .take_while(|(key, _)| until.is_none_or(|until| &key[..] < until))
             .take(limit)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    /// Returns a copy of what is visible now.
+    pub(super) fn frozen(&self) -> Self {
+        let rotten = self.rotten.clone();
+        Self { maps: self.maps.clone(), bytes: self.bytes, rotten, ..Self::default() }
     }
 
     /// Notes that the log was given `batches`.
@@ -107,6 +114,16 @@ impl Maps {
         self.finish(true);
     }
 
+    /// Removes everything but some entries of one map.
+    pub(super) fn keep_only(&mut self, map: Map, keys: &[&'static [u8]]) {
+        let entry = |key: &&'static [u8]| Some((*key, self.maps.get(&map)?.get(*key)?.clone()));
+        let kept: Vec<_> = keys.iter().filter_map(entry).collect();
+        *self = Self::default();
+        for (key, value) in kept {
+            self.set(map, Bytes::from_static(key), Some(value));
+        }
+    }
+
     fn apply(&mut self, batch: Batch) -> Undo {
         let mut undo = Vec::with_capacity(batch.changes.len());
         for change in batch.changes {
@@ -118,6 +135,12 @@ impl Maps {
                 Change::Delete { map, key } => {
                     let old = self.set(map, key.clone(), None);
                     undo.push((map, key, old));
+                }
+                Change::DeleteRange { map, from, until } => {
+                    for (key, _) in self.entries(map, &from, Some(&until), usize::MAX) {
+                        let old = self.set(map, key.clone(), None);
+                        undo.push((map, key, old));
+                    }
                 }
             }
         }
@@ -145,11 +168,27 @@ impl Maps {
     }
 }
 
+impl MapReader for Maps {
+    fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        self.get(map, key)
+    }
+
+    fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        Ok(self.entries(map, from, until, limit))
+    }
+}
+
 /// Returns the bytes that a batch adds at most.
 pub(super) fn batch_bytes(batch: &Batch) -> u64 {
     let one = |change: &Change| match change {
         Change::Put { key, value, .. } => key.len() + value.len(),
-        Change::Delete { .. } => 0,
+        Change::Delete { .. } | Change::DeleteRange { .. } => 0,
     };
     batch.changes.iter().map(|change| one(change) as u64).sum()
 }
@@ -174,7 +213,7 @@ mod tests {
     }
 
     fn keys(maps: &Maps) -> Vec<u8> {
-        let all = maps.scan(Map::Blocks, &Bytes::new(), None, 100);
+        let all = maps.entries(Map::Blocks, &[], None, 100);
         all.iter().map(|(key, _)| key[0]).collect()
     }
 

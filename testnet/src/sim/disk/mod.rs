@@ -8,4 +8,4 @@ mod maps;
 mod tests;
 
 pub use device::{Device, DiskHabits};
-pub use handle::{SimDisk, SimFile};
+pub use handle::{SimDisk, SimFile, SimView};

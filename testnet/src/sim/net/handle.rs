@@ -5,12 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::env::{Inbound, Net, NetError, NetEvent};
-use protocol::PeerId;
+use bytes::Bytes;
+use node::env::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
+use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_PATIENCE, GUEST_QUESTION_BYTES_MAX};
 use protocol::wire::{Class, Frame};
-use tokio::sync::mpsc;
+use protocol::{ClusterId, PeerId};
+use tokio::sync::{mpsc, oneshot};
 
 use super::hub::Network;
+use super::station::Admission;
 use crate::sim::machine::Life;
 
 /// Least and most time until a dial into silence is given up.
@@ -57,6 +60,35 @@ impl SimNet {
         }
         false
     }
+
+    /// Takes a message's way to another peer. Returns whether it arrives.
+    async fn travel(&self, from: PeerId, to: PeerId, bytes: &Bytes) -> bool {
+        let habits = self.network().habits(from, to);
+        let (least, most) = habits.delay;
+        self.life.clock().sleep(self.network().chance().between(least, most)).await;
+        self.life.record(format_args!("guest {from} {to}"), &[bytes]);
+        !self.network().chance().happens(habits.losses)
+    }
+
+    /// Asks the peer at one address as a guest. Silence lasts for ever.
+    async fn ask_at(&self, to: PeerId, address: &str, question: &Bytes) -> Option<Bytes> {
+        let local = self.local_peer();
+        if question.len() > GUEST_QUESTION_BYTES_MAX {
+            return None;
+        }
+        if !self.travel(local, to, question).await {
+            return std::future::pending().await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let asked = GuestQuestion { from: local, question: question.clone(), answer };
+        self.network().guests_at(local, to, address)?.try_send(asked).ok()?;
+        let answer = answered.await.ok().filter(|a| a.len() <= GUEST_ANSWER_BYTES_MAX)?;
+        let arrives = self.travel(to, local, &answer).await;
+        if !arrives || self.network().guests_at(local, to, address).is_none() {
+            return std::future::pending().await;
+        }
+        Some(answer)
+    }
 }
 
 impl Net for SimNet {
@@ -100,5 +132,42 @@ impl Net for SimNet {
 
     fn take_events(&self) -> Option<mpsc::Receiver<NetEvent>> {
         self.network().take_events(self.local_peer())
+    }
+
+    fn set_membership(&self, membership: Option<Membership>) {
+        let admission = membership.map_or(Admission::Nobody, Admission::Members);
+        self.network().admit(self.life.world(), self.local_peer(), admission);
+    }
+
+    fn admit_everybody(&self, cluster: ClusterId) {
+        let admission = Admission::Everybody(cluster);
+        self.network().admit(self.life.world(), self.local_peer(), admission);
+    }
+
+    async fn ask_guest(
+        &self,
+        addresses: Vec<String>,
+        question: Bytes,
+    ) -> Result<(PeerId, Bytes), NetError> {
+        for named in &addresses {
+            if !self.life.is_running() {
+                return Err(NetError::Stopped);
+            }
+            let Some((address, peer)) = named.rsplit_once("/p2p/") else { continue };
+            let Ok(peer) = peer.parse() else { continue };
+            let answer = tokio::select! {
+                biased; // the answer, which may come at the last moment
+                answer = self.ask_at(peer, address, &question) => answer,
+                () = self.life.clock().sleep(GUEST_PATIENCE) => None,
+            };
+            if let Some(answer) = answer {
+                return Ok((peer, answer));
+            }
+        }
+        Err(NetError::Unanswered { addresses: addresses.len() })
+    }
+
+    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
+        self.network().take_guests(self.local_peer())
     }
 }

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use node::env::{Inbound, NetEvent};
+use node::env::{GuestQuestion, Inbound, NetEvent};
 use protocol::wire::{Class, Frame};
 use protocol::{PeerId, Prng};
 use tokio::sync::mpsc;
 
 use super::link::{Lane, LinkHabits};
-use super::station::{Process, Station};
+use super::station::{Admission, Process, Station};
 use crate::sim::chance::Chance;
 use crate::sim::lock::lock;
 use crate::sim::machine::Life;
@@ -38,6 +38,8 @@ struct State {
     habits: BTreeMap<(PeerId, PeerId), LinkHabits>,
     /// Directions in which nothing passes.
     cut: BTreeSet<(PeerId, PeerId)>,
+    /// Who reached whom and was not admitted: they are connected as soon as both admit each other.
+    refused: BTreeSet<(PeerId, PeerId)>,
     connections: u64,
 }
 
@@ -50,7 +52,7 @@ impl State {
         self.cut.contains(&(a, b)) || self.cut.contains(&(b, a))
     }
 
-    /// Connects two processes, unless they are or one of them cannot be reached.
+    /// Connects two processes, unless they are, or one of them cannot be reached or does not admit the other.
     fn connect(&mut self, from: PeerId, to: PeerId) -> bool {
         let addresses = [from, to].map(|peer| {
             self.stations.get(&peer).map(|station| station.address.clone()).unwrap_or_default()
@@ -62,6 +64,13 @@ impl State {
         let back = self.process(to).map(|process| process.connection(from));
         let Some(back) = back else { return false };
         if from == to || !reachable || self.is_cut(from, to) {
+            return false;
+        }
+        let Some(ours) = self.process(from).and_then(|process| process.admits(to)) else {
+            return false;
+        };
+        if self.process(to).and_then(|process| process.admits(from)) != Some(ours) {
+            self.refused.insert((from, to));
             return false;
         }
         if there.is_none() || there != back {
@@ -103,13 +112,55 @@ impl Network {
 
     /// Takes a process off the network. Its peers notice sooner or later.
     pub(crate) fn detach(&self, world: &World, peer: PeerId) {
-        let process = lock(&self.state).stations.get_mut(&peer).and_then(|s| s.process.take());
+        let process = {
+            let mut state = lock(&self.state);
+            state.refused.retain(|(from, to)| *from != peer && *to != peer);
+            state.stations.get_mut(&peer).and_then(|station| station.process.take())
+        };
         let Some(process) = process else { return };
         // A killed process closes its connections; after a power cut there is only silence.
         let within = if self.chance.below(2) == 0 { RESET_MAX } else { NOTICE_MAX };
         for (other, connection) in process.connected() {
             self.disconnect_later(world, other, peer, connection, within);
         }
+    }
+
+    /// Changes whom a process admits. Who is left out is cut off at once, and notices soon; who was refused
+    /// before and is admitted now is connected.
+    pub(super) fn admit(&self, world: &World, at: PeerId, admission: Admission) {
+        let mut state = lock(&self.state);
+        let Some(process) = state.process(at) else { return };
+        world.record(format_args!("admission {at} {admission}"), &[]);
+        process.admission = admission;
+        let mut cut_off = process.connected();
+        cut_off.retain(|(peer, _)| process.admits(*peer).is_none());
+        for (peer, connection) in &cut_off {
+            process.disconnect(*peer, *connection);
+        }
+        let waiting: Vec<_> = state.refused.iter().copied().collect();
+        for (from, to) in waiting.into_iter().filter(|(from, to)| *from == at || *to == at) {
+            state.refused.remove(&(from, to));
+            state.connect(from, to);
+        }
+        drop(state);
+        for (peer, connection) in cut_off {
+            self.disconnect_later(world, peer, at, connection, RESET_MAX);
+        }
+    }
+
+    /// Returns where questions of guests wait at an address, or `None` when nobody answers there.
+    pub(super) fn guests_at(
+        &self,
+        from: PeerId,
+        to: PeerId,
+        address: &str,
+    ) -> Option<mpsc::Sender<GuestQuestion>> {
+        let mut state = lock(&self.state);
+        let is_there = state.stations.get(&to).is_some_and(|station| station.address == address);
+        if from == to || !is_there || state.is_cut(from, to) {
+            return None;
+        }
+        state.process(to).map(|process| process.guests())
     }
 
     /// Sets how one direction of a link behaves.
@@ -238,6 +289,10 @@ impl Network {
 
     pub(super) fn take_inbox(&self, at: PeerId, class: Class) -> Option<mpsc::Receiver<Inbound>> {
         lock(&self.state).process(at)?.take_inbox(class)
+    }
+
+    pub(super) fn take_guests(&self, at: PeerId) -> Option<mpsc::Receiver<GuestQuestion>> {
+        lock(&self.state).process(at)?.take_guests()
     }
 
     pub(super) fn take_events(&self, at: PeerId) -> Option<mpsc::Receiver<NetEvent>> {

@@ -3,6 +3,8 @@
 mod handle;
 mod hub;
 mod link;
+#[cfg(test)]
+mod members_tests;
 mod station;
 #[cfg(test)]
 mod tests;

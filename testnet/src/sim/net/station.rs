@@ -1,12 +1,13 @@
 //! What the network keeps of one machine: its address, and the process that listens there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Weak};
 
-use node::env::{Inbound, NetEvent};
-use protocol::PeerId;
+use node::env::{GuestQuestion, Inbound, Membership, NetEvent};
 use protocol::limits::{INBOX_FRAMES_MAX, OUTBOX_FRAMES_MAX};
 use protocol::wire::{Class, Frame};
+use protocol::{ClusterId, PeerId};
 use tokio::sync::mpsc;
 
 use super::link::{Lane, carry};
@@ -14,6 +15,9 @@ use crate::sim::machine::Life;
 
 /// Events that a process may leave untaken before it counts as a fault of the process.
 const EVENTS_MAX: usize = 1024;
+
+/// Questions of guests that a process may leave untaken; more are refused.
+const GUESTS_WAITING_MAX: usize = 32;
 
 /// A place in the network.
 #[derive(Debug)]
@@ -29,6 +33,27 @@ struct Inbox {
     receiver: Option<mpsc::Receiver<Inbound>>,
 }
 
+/// With whom a process speaks its cluster's protocols.
+#[derive(Debug, Default)]
+pub(super) enum Admission {
+    #[default]
+    Nobody,
+    Members(Membership),
+    Everybody(ClusterId),
+}
+
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("nobody"),
+            Self::Members(membership) => {
+                membership.members.iter().try_for_each(|peer| write!(f, "{peer} "))
+            }
+            Self::Everybody(_) => f.write_str("everybody"),
+        }
+    }
+}
+
 /// A process that uses the network.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -36,6 +61,9 @@ pub(super) struct Process {
     inboxes: BTreeMap<Class, Inbox>,
     events: mpsc::Sender<NetEvent>,
     events_end: Option<mpsc::Receiver<NetEvent>>,
+    guests: mpsc::Sender<GuestQuestion>,
+    guests_end: Option<mpsc::Receiver<GuestQuestion>>,
+    pub(super) admission: Admission,
     /// Addresses it was told.
     pub(super) known: BTreeMap<PeerId, BTreeSet<String>>,
     /// Its ends of connections.
@@ -56,11 +84,15 @@ impl Process {
             Inbox { sender, receiver: Some(receiver) }
         };
         let (events, events_end) = mpsc::channel(EVENTS_MAX);
+        let (guests, guests_end) = mpsc::channel(GUESTS_WAITING_MAX);
         Self {
             life: Arc::downgrade(life),
             inboxes: Class::ALL.into_iter().map(|class| (class, inbox())).collect(),
             events,
             events_end: Some(events_end),
+            guests,
+            guests_end: Some(guests_end),
+            admission: Admission::default(),
             known: BTreeMap::new(),
             sides: BTreeMap::new(),
         }
@@ -86,6 +118,25 @@ impl Process {
 
     pub(super) fn take_events(&mut self) -> Option<mpsc::Receiver<NetEvent>> {
         self.events_end.take()
+    }
+
+    pub(super) fn guests(&self) -> mpsc::Sender<GuestQuestion> {
+        self.guests.clone()
+    }
+
+    pub(super) fn take_guests(&mut self) -> Option<mpsc::Receiver<GuestQuestion>> {
+        self.guests_end.take()
+    }
+
+    /// Returns the cluster whose protocols it speaks with a peer, if any.
+    pub(super) fn admits(&self, peer: PeerId) -> Option<ClusterId> {
+        match &self.admission {
+            Admission::Nobody => None,
+            Admission::Members(membership) => {
+                membership.members.contains(&peer).then_some(membership.cluster)
+            }
+            Admission::Everybody(cluster) => Some(*cluster),
+        }
     }
 
     /// Returns the number of the connection to a peer.

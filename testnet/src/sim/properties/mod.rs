@@ -2,8 +2,11 @@
 //!
 //! Each file takes what was observed and returns the violation, if it is one. Never: observes by itself.
 
+pub mod agreed;
 pub mod genuine;
 pub mod heals;
+pub mod kept;
+pub mod named;
 pub mod readable;
 pub mod synced;
 mod violation;

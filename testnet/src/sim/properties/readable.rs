@@ -9,6 +9,8 @@ pub struct Finding {
     pub detail: String,
     /// Whether any peer delivered it in the end.
     pub is_readable: bool,
+    /// Whether some power failed while it was uploaded.
+    pub may_be_unsynced: bool,
 }
 
 /// Judges a run in which disks were lost or rotten, of fewer peers than the write quorum has.
@@ -28,7 +30,8 @@ mod tests {
 
     #[test]
     fn an_object_that_nobody_delivers_is_a_violation_when_disks_were_lost() {
-        let finding = |is_readable| Finding { detail: String::new(), is_readable };
+        let finding =
+            |is_readable| Finding { detail: String::new(), is_readable, may_be_unsynced: true };
         assert!(judge(&finding(false), true, 0).is_some());
         assert!(judge(&finding(true), true, 0).is_none());
         assert!(judge(&finding(false), false, 0).is_none(), "property 2 has this one");

@@ -6,10 +6,10 @@
 use super::readable::Finding;
 use super::{Property, Violation};
 
-/// Judges a run in which no disk was lost and none rotted.
+/// Judges content during whose upload some power failed, in a run in which no disk was lost and none rotted.
 #[must_use]
 pub fn judge(finding: &Finding, lossy: bool, at_millis: u64) -> Option<Violation> {
-    let broken = !lossy && !finding.is_readable;
+    let broken = !lossy && finding.may_be_unsynced && !finding.is_readable;
     broken.then(|| Violation {
         property: Property::Synced,
         at_millis,
@@ -24,7 +24,8 @@ mod tests {
 
     #[test]
     fn an_object_that_nobody_delivers_is_a_violation_when_no_disk_was_lost() {
-        let finding = |is_readable| Finding { detail: String::new(), is_readable };
+        let finding =
+            |is_readable| Finding { detail: String::new(), is_readable, may_be_unsynced: true };
         assert!(judge(&finding(false), false, 0).is_some());
         assert!(judge(&finding(true), false, 0).is_none());
         assert!(judge(&finding(false), true, 0).is_none(), "property 1 has this one");

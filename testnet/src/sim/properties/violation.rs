@@ -11,6 +11,12 @@ pub enum Property {
     Synced,
     /// 3: every byte delivered is the right one.
     Genuine,
+    /// 4: reads return the last acknowledged write or a later one; preconditions are enforced.
+    Named,
+    /// 4: all peers carry out the same commands in the same order.
+    Agreed,
+    /// 6: what a committed object refers to is never collected.
+    Kept,
     /// 9: with faults removed, everything works again by itself.
     Heals,
     /// No number: the daemon's code panicked, or broke the contract of the machine below it.
@@ -25,6 +31,9 @@ impl Property {
             Self::Readable => "1-readable",
             Self::Synced => "2-synced",
             Self::Genuine => "3-genuine",
+            Self::Named => "4-named",
+            Self::Agreed => "4-agreed",
+            Self::Kept => "6-kept",
             Self::Heals => "9-heals",
             Self::Sound => "sound",
         }

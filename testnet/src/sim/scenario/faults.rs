@@ -5,16 +5,15 @@ use std::time::Duration;
 use node::Planted;
 use node::peers::Placements;
 
-use super::clients;
 use super::cluster::Cluster;
 use super::plan::Plan;
-use super::{storm, verdict};
+use super::{clients, operator, storm, verdict};
 use crate::sim::oracle::{Oracle, Stats};
 use crate::sim::properties::{Property, Violation};
 use crate::sim::world::{self, World};
 
 /// A defect that the daemon's code is told to have, to see that the properties find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
     /// Acknowledges blocks before they are synced.
     AckBeforeSync,
@@ -22,6 +21,32 @@ pub enum Plant {
     SkipHashCheck,
     /// Counts one holder twice towards the write quorum.
     CountTwice,
+    /// Frees blocks of uploads that go on.
+    CollectUploads,
+    /// Starts a directory that lost what was agreed on under its old id.
+    ReusedId,
+}
+
+/// A [`Plant`], as those who have it want it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Defects {
+    pub(super) planted: Planted,
+    pub(super) reused_id: bool,
+}
+
+impl Defects {
+    fn of(plant: Option<Plant>) -> Self {
+        let mut defects = Self::default();
+        match plant {
+            None => {}
+            Some(Plant::AckBeforeSync) => defects.planted.ack_before_sync = true,
+            Some(Plant::SkipHashCheck) => defects.planted.skip_hash_check = true,
+            Some(Plant::CountTwice) => defects.planted.count_twice = true,
+            Some(Plant::CollectUploads) => defects.planted.collect_uploads = true,
+            Some(Plant::ReusedId) => defects.reused_id = true,
+        }
+        defects
+    }
 }
 
 /// Placements kept over all runs of one process. Each takes some 400 KiB.
@@ -83,18 +108,13 @@ pub fn run(seed: u64, options: &Options) -> std::io::Result<Outcome> {
 async fn play(world: World, seed: u64, options: &Options) -> Outcome {
     let mut prng = world.prng();
     let plan = Plan::draw(&mut prng, options.peers);
-    let planted = Planted {
-        ack_before_sync: options.plant == Some(Plant::AckBeforeSync),
-        skip_hash_check: options.plant == Some(Plant::SkipHashCheck),
-        count_twice: options.plant == Some(Plant::CountTwice),
-    };
     let oracle = Oracle::new(&world);
-    let cluster = Cluster::new(&world, &oracle, plan.clone(), planted, options.placements.clone());
-    for host in cluster.hosts() {
-        host.boot();
+    let defects = Defects::of(options.plant);
+    let cluster = Cluster::new(&world, &oracle, plan.clone(), defects, options.placements.clone());
+    if !operator::form(&cluster).await {
+        oracle.violated(Property::Heals, "the cluster did not form".to_owned());
     }
-    // The first peers find each other in peace: who knows nobody can store nothing.
-    world.clock().sleep(Duration::from_secs(2)).await;
+    world.spawn(operator::operate(cluster.clone(), prng.fork()));
 
     let storm = u64::try_from(plan.storm.as_nanos()).unwrap_or(u64::MAX);
     let until = world.clock().nanos() + storm;

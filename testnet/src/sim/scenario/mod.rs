@@ -1,11 +1,14 @@
-//! The default scenario of the simulation: uploads and downloads while everything below them fails.
+//! The default scenario of the simulation: uploads, downloads and requests about names while everything below them fails.
 
 mod clients;
 mod cluster;
 mod faults;
 #[cfg(test)]
 mod faults_test;
+mod host;
+mod operator;
 mod plan;
+mod requests;
 mod storm;
 mod verdict;
 

@@ -29,6 +29,8 @@ pub(super) struct Plan {
     /// From which acknowledgement on a peer loses its disk right after one that came late, when the
     /// copies beyond the quorum are still missing.
     pub(super) disk_loss_from: Option<u64>,
+    /// How long deleted content can be had back, in milliseconds: short, so that much is freed in the storm.
+    pub(super) grace_ms: u64,
     /// Clients at work.
     pub(super) clients: usize,
     /// How long faults happen.
@@ -68,6 +70,7 @@ impl Plan {
             doomed: if prng.chance(2, 3) { order } else { Vec::new() },
             blackouts: BTreeSet::new(),
             disk_loss_from,
+            grace_ms: 200 + prng.below(5_000),
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
             fault_pause: Duration::from_millis(300 + prng.below(3_000)),

@@ -13,6 +13,9 @@ use super::cluster::{Cluster, Host};
 use super::plan::{slow_disk, weather};
 use crate::sim::{DiskHabits, Loss};
 
+/// How far a civil clock jumps: a wrong time zone.
+const CLOCK_JUMP_MILLIS_MAX: u64 = 12 * 3_600_000;
+
 /// What is still to come.
 #[derive(Clone, Debug)]
 enum Later {
@@ -99,7 +102,12 @@ impl Storm {
         let Some(host) = self.pick() else { return };
         let oracle = self.cluster.oracle.clone();
         let secs = Duration::from_secs;
-        match self.prng.below(15) {
+        if self.cluster.defects.reused_id && self.prng.chance(1, 4) {
+            oracle.fault("id used twice");
+            host.end(Loss::Agreement);
+            return;
+        }
+        match self.prng.below(16) {
             0..=2 => {
                 oracle.fault("power cut");
                 host.end(Loss::Power);
@@ -142,6 +150,12 @@ impl Storm {
                 let failing = DiskHabits { sync_failures: 300_000, ..DiskHabits::default() };
                 host.machine.device().set_habits(failing);
                 self.schedule(secs(1), Later::MendDisk(host.number));
+            }
+            13 => {
+                oracle.fault("clock jumped");
+                let millis = self.prng.below(CLOCK_JUMP_MILLIS_MAX).cast_signed();
+                let back = self.prng.chance(1, 2);
+                host.machine.jump_clock(if back { -millis } else { millis });
             }
             _ => self.harm(),
         }

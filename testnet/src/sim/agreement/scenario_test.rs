@@ -1,0 +1,43 @@
+//! The scenario finds nothing in sound code, everything in unsound code, and the same in the same seed.
+
+use super::{Options, Plant, run};
+
+#[test]
+fn one_seed_is_one_run_and_another_seed_is_another() {
+    let options = Options::default();
+    for seed in [1, 2] {
+        assert_eq!(run(seed, &options).unwrap(), run(seed, &options).unwrap(), "seed {seed}");
+    }
+    assert_ne!(run(1, &options).unwrap().digest, run(2, &options).unwrap().digest);
+}
+
+#[test]
+fn nothing_is_lost_or_old_under_faults() {
+    for seed in 1..=12 {
+        let outcome = run(seed, &Options::default()).unwrap();
+        assert_eq!(outcome.violations, Vec::<String>::new(), "{}", outcome.summary());
+        assert!(outcome.writes.0 > 50 && outcome.reads.0 > 50, "{}", outcome.summary());
+    }
+}
+
+fn finds(plant: Plant, first: u64, count: u64) {
+    let options = Options { plant: Some(plant), ..Options::default() };
+    let found =
+        (first..first + count).find(|seed| !run(*seed, &options).unwrap().violations.is_empty());
+    assert!(found.is_some(), "{plant:?} is not found in {count} seeds from {first} on");
+}
+
+#[test]
+fn a_leader_that_leads_on_after_a_crash_is_found() {
+    finds(Plant::LeaderRestoreOn, 1, 20);
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    finds(Plant::StaleRead, 1, 20);
+}
+
+#[test]
+fn a_vote_that_is_forgotten_is_found() {
+    finds(Plant::VoteNotSynced, 1, 100);
+}
