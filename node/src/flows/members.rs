@@ -3,10 +3,11 @@
 //! Follows the metadata: each change of the members or the topology is passed on to the network and the peer
 //! table. On the leader it also proposes the topology that the members call for. Never: who is alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use protocol::limits::CLUSTER_PEERS_MAX;
 use protocol::membership::MemberFacts;
 use protocol::metadata::{self, Actor, Effect, Member, MemberState, Op, SourceError, query};
@@ -17,11 +18,19 @@ use tracing::{debug, info, warn};
 
 use super::Context;
 use crate::env::{Env, Membership, Net};
-use crate::meta::{Freshness, Meta, Told};
+use crate::meta::{Freshness, Meta, RaftId, Told};
 use crate::peers::Roster;
 
 /// How often the list is read although nothing was told: hints may get lost.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long the leader may be silent before members are asked who else there is: longer than an election takes.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+
+/// How many members are asked at a time, and how long they have.
+const ASKED_MAX: usize = 3;
+/// See [`ASKED_MAX`].
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the cluster may take to agree on a topology.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,8 +42,8 @@ struct Agreed {
     replicas: ReplicaCount,
     topology: Option<Topology>,
     earlier: Vec<Topology>,
-    /// Peers of the Raft group that were not removed, as far as this state knows. It may be behind the log, and would
-    /// stay behind if it kept those away that the log comes from.
+    /// Peers of the Raft group, by this peer's log or by what others say, that were not removed as far as this state
+    /// knows. It may be behind, and would stay behind if it kept those away that the log comes from.
     seated: BTreeSet<PeerId>,
 }
 
@@ -48,14 +57,16 @@ impl Agreed {
     }
 }
 
-async fn agreed<E: Env>(meta: &Meta<E>) -> Result<Agreed, Fault> {
-    let seats = meta.status().members;
+async fn agreed<E: Env>(meta: &Meta<E>, told: &BTreeMap<RaftId, PeerId>) -> Result<Agreed, Fault> {
+    let seats = meta.status().members.into_iter().map(|seat| (seat.raft_id, seat.peer));
+    let seats: BTreeMap<RaftId, PeerId> =
+        told.iter().map(|(id, peer)| (*id, *peer)).chain(seats).collect();
     let read = move |state: &dyn metadata::Source| {
         let Some(settings) = query::settings(state)? else { return Ok(None) };
         let mut seated = BTreeSet::new();
-        for seat in seats {
-            if !query::is_removed(state, seat.raft_id.0)? {
-                seated.insert(seat.peer);
+        for (RaftId(id), peer) in seats {
+            if !query::is_removed(state, id)? {
+                seated.insert(peer);
             }
         }
         // Latest first.
@@ -105,8 +116,10 @@ pub(crate) async fn follow<E: Env>(
     let mut effects = context.meta.effects();
     let mut known: Option<Agreed> = None;
     let mut members: BTreeSet<PeerId> = BTreeSet::new();
+    let mut told: BTreeMap<RaftId, PeerId> = BTreeMap::new();
+    let mut round: usize = 0;
     loop {
-        match agreed(&context.meta).await {
+        match agreed(&context.meta, &told).await {
             Ok(now) if known.as_ref() != Some(&now) => {
                 if !now.members.is_empty() {
                     let peers = now.admitted(own, &first);
@@ -131,6 +144,16 @@ pub(crate) async fn follow<E: Env>(
         {
             keep_topology(&context, known).await;
         }
+        // The leader's seat must be in this peer's own log before hearsay is forgotten.
+        let is_seated = matches!(context.meta.status().leader, Some((_, Some(_))));
+        if context.meta.silent_for() < SILENCE_MAX {
+            if is_seated {
+                told.clear();
+            }
+        } else if let Some(known) = &known {
+            round += 1;
+            ask_members(&context, known, round, &mut told).await;
+        }
         let until = context.env.now().after(LOOK);
         loop {
             tokio::select! {
@@ -145,6 +168,26 @@ pub(crate) async fn follow<E: Env>(
                 () = context.env.sleep_until(until) => break,
             }
         }
+    }
+}
+
+/// Asks some members who else there is. A peer that was away while others came does not know who leads now, and would
+/// not let him in.
+async fn ask_members<E: Env>(
+    context: &Context<E>,
+    known: &Agreed,
+    round: usize,
+    told: &mut BTreeMap<RaftId, PeerId>,
+) {
+    let own = context.meta.raft_id().0;
+    let others: Vec<_> = known.members.iter().filter(|member| member.raft_id != own).collect();
+    let asked = others.iter().cycle().skip(round.wrapping_mul(ASKED_MAX) % others.len().max(1));
+    let asked = asked
+        .take(ASKED_MAX.min(others.len()))
+        .map(|member| context.meta.ask_seats(RaftId(member.raft_id), member.peer, ASK_PATIENCE));
+    for seats in join_all(asked).await.into_iter().flatten() {
+        let room = CLUSTER_PEERS_MAX.saturating_sub(told.len());
+        told.extend(seats.into_iter().take(room));
     }
 }
 

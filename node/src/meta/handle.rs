@@ -6,11 +6,12 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use protocol::metadata::{Command, Outcome};
-use protocol::{ClusterId, Fault, Kind, PeerId};
+use protocol::{ClusterId, Fault, Instant, Kind, PeerId};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{info, warn};
 
@@ -59,6 +60,8 @@ struct Inner<E: Env> {
     read_indexes: ReadIndexes,
     /// One change of the membership at a time from this peer.
     changing: Mutex<()>,
+    /// When a leader last had something appended here, or its sign of life taken, in nanoseconds of this peer's clock.
+    heard_nanos: AtomicU64,
 }
 
 impl<E: Env> Clone for Meta<E> {
@@ -111,6 +114,7 @@ impl<E: Env> Meta<E> {
             proposals: Semaphore::new(META_PROPOSALS_MAX),
             read_indexes: ReadIndexes::default(),
             changing: Mutex::new(()),
+            heard_nanos: AtomicU64::new(env.now().as_nanos()),
             env,
         };
         let meta = Self { inner: Arc::new(inner) };
@@ -165,6 +169,22 @@ impl<E: Env> Meta<E> {
     pub fn status(&self) -> MetaStatus {
         let metrics = self.raft().metrics().borrow_watched().clone();
         MetaStatus::of(&metrics, self.env().now())
+    }
+
+    /// Returns for how long no leader was heard of: nothing where this peer leads. A peer may remember a leader that has
+    /// long been another's follower.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        if self.status().is_leader {
+            return Duration::ZERO;
+        }
+        let heard = Instant::from_nanos(self.inner.heard_nanos.load(Ordering::Relaxed));
+        self.env().now().since(heard)
+    }
+
+    /// Notes that a leader was heard of just now.
+    pub(super) fn note_heard(&self) {
+        self.inner.heard_nanos.store(self.env().now().as_nanos(), Ordering::Relaxed);
     }
 
     /// Returns a way to wait for changes of [`Meta::status`].

@@ -4,6 +4,7 @@
 //! configuration that a crash left behind is finished first. Never: decides who should vote.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Precondition};
@@ -13,11 +14,31 @@ use super::handle::Meta;
 use super::serve::failed;
 use super::status::{MembershipAt, RaftId};
 use super::types::{LogId, Seat, Types};
+use super::wire::{Answer, Ask};
 use crate::env::Env;
 
 type Changed = Result<(), Fault>;
 
 impl<E: Env> Meta<E> {
+    /// Asks a member who has a seat in the group. Its answer may be behind or ahead of what this peer knows.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when it does not answer in time, or is another one by now.
+    pub async fn ask_seats(
+        &self,
+        raft_id: RaftId,
+        peer: PeerId,
+        patience: Duration,
+    ) -> Result<Vec<(RaftId, PeerId)>, Fault> {
+        match self.post().ask(raft_id.0, peer, Ask::Seats, patience).await? {
+            Answer::Seats(seats) => Ok(seats
+                .into_iter()
+                .map(|(id, key)| (RaftId(id), PeerId::from_public_key(key)))
+                .collect()),
+            _ => Err(Fault::new(Kind::Unavailable, format!("peer {peer} gave no list of members"))),
+        }
+    }
+
     /// Adds a member that learns, without waiting for it to catch up. One that is there already stays as it is.
     ///
     /// # Errors

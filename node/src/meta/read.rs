@@ -156,7 +156,8 @@ impl<E: Env> Meta<E> {
                 | Answer::Finished(_)
                 | Answer::Proposed(_)
                 | Answer::InDoubt
-                | Answer::Misdelivered => {}
+                | Answer::Misdelivered
+                | Answer::Seats(_) => {}
             }
             if self.env().now() >= end {
                 return Err(Fault::new(Kind::Unavailable, "no leader answered in time"));

@@ -55,7 +55,11 @@ impl<E: Env> Meta<E> {
                     leader_commit: committed.map(LogId::from),
                 };
                 let response = self.on_host(self.raft().append_entries(request)).await;
-                Ok(Answer::Appended(match response.map_err(failed)? {
+                let response = response.map_err(failed)?;
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.note_heard();
+                }
+                Ok(Answer::Appended(match response {
                     AppendEntriesResponse::Success => Appended::All,
                     AppendEntriesResponse::PartialSuccess(until) => {
                         Appended::Part(until.map(Place::from))
@@ -96,6 +100,11 @@ impl<E: Env> Meta<E> {
             }
             Ask::Propose(command) => Ok(self.propose_here(&command).await),
             Ask::ReadIndex => Ok(self.read_index_here().await),
+            Ask::Seats => {
+                let seats = self.status().members.into_iter();
+                let seats = seats.map(|seat| (seat.raft_id.0, *seat.peer.public_key()));
+                Ok(Answer::Seats(seats.collect()))
+            }
         }
     }
 }

@@ -94,6 +94,8 @@ pub(super) enum Ask {
     Propose(#[serde(with = "blob")] Bytes),
     /// Up to which index must I have applied for a read of the latest state?
     ReadIndex,
+    /// Who has a seat in the group, as far as you know?
+    Seats,
 }
 
 /// Bytes of a key or a value.
@@ -144,6 +146,8 @@ pub(super) enum Answer {
     NotLeader(Option<(u64, [u8; 32])>),
     /// The letter was for another directory or cluster, or from somebody else than it says.
     Misdelivered,
+    /// To [`Ask::Seats`]: Raft ids and peers.
+    Seats(Vec<(u64, [u8; 32])>),
 }
 
 #[cfg(test)]
