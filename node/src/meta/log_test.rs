@@ -80,7 +80,8 @@ async fn the_store_suite_of_openraft_passes_in_memory() {
     }
 }
 
-#[tokio::test]
+// The thread that closes a disk waits for calls under way, which another one finishes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_store_suite_of_openraft_passes_on_rocksdb() {
     let host = MetaHost::new(TestEnv::new(MemoryDisk::new(DEVICE_BYTES)));
     host.scope(Suite::test_all(InRocks)).await.unwrap();

@@ -1,12 +1,12 @@
 //! The tasks that read and write the streams of connected peers.
 //!
 //! Owns: one writer per member and class, for as long as there is a session with it, and for as long as its
-//! streams last, one reader per member and class, and at most one more that reads an earlier stream to its end.
+//! streams last, one reader per member and class, and a few more that read earlier streams to their end.
 //! Never: waits.
 
 #![expect(clippy::disallowed_methods, reason = "a driver spawns its tasks on its own runtime")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use libp2p::{PeerId, Stream};
@@ -27,6 +27,9 @@ const NOTES_MAX: usize = 64;
 
 /// Streams that a writer may be given before it looks: the one it should use, and a newer one.
 const STREAMS_WAITING_MAX: usize = 2;
+
+/// Streams of one peer and class that are read at a time.
+const READERS_MAX: usize = 8;
 
 /// What a stream's task reports.
 #[derive(Debug)]
@@ -63,19 +66,19 @@ impl Drop for Writer {
     }
 }
 
-/// The tasks that read a class of one peer's.
+/// The tasks that read a class of one peer's, oldest first.
 #[derive(Debug, Default)]
-struct Readers {
-    newest: Option<AbortHandle>,
-    before: Option<AbortHandle>,
-}
+struct Readers(VecDeque<AbortHandle>);
 
 impl Readers {
-    /// Adds a reader. A stream that another one replaces is read to its end, since the last frames on it may be
-    /// under way; the one before that is not.
+    /// Adds a reader. Streams that another one replaces are read to their end, since the last frames on them may be
+    /// under way. While two peers find out which of their connections bears a class, several replace each other.
     fn add(&mut self, reader: AbortHandle) {
-        let before = self.newest.replace(reader);
-        if let Some(oldest) = std::mem::replace(&mut self.before, before) {
+        self.0.retain(|reader| !reader.is_finished());
+        self.0.push_back(reader);
+        if self.0.len() > READERS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
             oldest.abort();
         }
     }
@@ -83,9 +86,7 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        for reader in self.newest.iter().chain(&self.before) {
-            reader.abort();
-        }
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -61,9 +61,11 @@ async fn a_frame_to_a_peer_whose_address_is_known_connects_first() {
     // Given a peer that starts after it was sought at its address.
     let mut a = TestPeer::start(Plan::default()).await;
     let (key, listen) = (generate(), format!("/ip4/127.0.0.1/tcp/{}", free_port()));
+    a.admit(peer_id_of(&key), true);
     a.net.dial(peer_id_of(&key), vec![listen.clone()]);
     a.expect(NetEvent::Unreachable(peer_id_of(&key))).await;
-    let mut b = TestPeer::start(Plan { key, listen, ..Plan::default() }).await;
+    let members = BTreeSet::from([a.id]);
+    let mut b = TestPeer::start(Plan { key, listen, members, ..Plan::default() }).await;
     // When a frame is sent to it, without an order to connect, then it arrives.
     a.send(b.id, Class::Control, frame("hello", 0)).await;
     assert_eq!(b.receive(Class::Control).await.from, a.id);

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use node::env::{Env as _, Net as _, NetEvent};
+use node::env::{Env as _, Membership, Net as _, NetEvent};
 use node::meta::{Freshness, Meta, MetaSettings, Observer, Planted};
 use node::rpc::{Handler, Rpc, RpcMetrics, dispatch};
 use protocol::metadata::{
@@ -26,6 +26,8 @@ use crate::sim::{Loss, Machine, SimEnv, World};
 const NOTICES_MAX: usize = 1;
 /// How often a peer is told the addresses of all others.
 const DIAL_PAUSE: Duration = Duration::from_secs(1);
+/// The cluster that all of them are of.
+const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 /// How long the calm before the storm may take.
 const CALM: Duration = Duration::from_secs(60);
 /// How long one command of the run itself may take.
@@ -233,13 +235,16 @@ impl Group {
                 stale_read: self.plant == Some(Plant::StaleRead),
             },
             observer: Observer::new(move |observed| history.observed(number, observed)),
-            ..MetaSettings::new(ClusterId::from_bytes([7; 16]))
+            ..MetaSettings::new(CLUSTER)
         }
     }
 
-    /// Keeps telling a peer where the others are.
+    /// Keeps telling a peer who the others are, and where. Who left is still let in: what the group makes of it is
+    /// to be seen here, not that nobody hears it.
     async fn dial(self, env: SimEnv, own: PeerId) {
         loop {
+            let members = self.hosts().iter().map(|host| host.machine.peer()).collect();
+            env.net().set_membership(Some(Membership { cluster: CLUSTER, members }));
             for host in self.present() {
                 if host.machine.peer() != own {
                     let address = host.machine.address().to_owned();
