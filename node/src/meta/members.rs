@@ -30,13 +30,14 @@ impl<E: Env> Meta<E> {
         peer: PeerId,
         patience: Duration,
     ) -> Result<Vec<(RaftId, PeerId)>, Fault> {
-        let Answer::Seats(seats) = self.post().ask(raft_id.0, peer, Ask::Seats, patience).await? else {
-            return Err(Fault::new(Kind::Unavailable, format!("peer {peer} gave no list of members")));
+        let Answer::Seats(seats) = self.post().ask(raft_id.0, peer, Ask::Seats, patience).await?
+        else {
+            return Err(Fault::new(
+                Kind::Unavailable,
+                format!("peer {peer} gave no list of members"),
+            ));
         };
-        Ok(seats
-            .into_iter()
-            .map(|(id, key)| (RaftId(id), PeerId::from_public_key(key)))
-            .collect())
+        Ok(seats.into_iter().map(|(id, key)| (RaftId(id), PeerId::from_public_key(key))).collect())
     }
 
     /// Adds a member that learns, without waiting for it to catch up. One that is there already stays as it is.
