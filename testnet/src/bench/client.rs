@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::process;
+use crate::harness::tokens;
 
 /// How often the memory of a running client is looked at. The kernel forgets the peak when the process ends,
 /// so what it takes in its last moments is missed; the peak is a maximum, so nothing before that is.
@@ -48,6 +49,9 @@ fn program() -> anyhow::Result<PathBuf> {
 pub(super) async fn run(url: &str, arguments: &[&str]) -> anyhow::Result<Run> {
     let mut command = Command::new(program()?);
     command.args(arguments).args(["--endpoint", url]).env_remove("SHOAL_TOKEN");
+    if let Some(token) = tokens::of(url) {
+        command.env("SHOAL_TOKEN", token);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let begin = Instant::now();
     let mut child = command.spawn().context("cannot start shoal")?;

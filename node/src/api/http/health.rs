@@ -6,20 +6,29 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use protocol::metadata::{Source, query};
 use protocol::{Fault, Kind};
 
 use super::Api;
 use super::problem::Failure;
+use crate::meta::Freshness;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: requests will be served; the API starts only when the store has recovered.
+/// `GET /readyz`: requests will be served. The API starts only when the store has recovered; a peer that joined a moment
+/// ago is ready once it knows that it is a member, and with it who may ask what.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Failure> {
     if api.stopping.load(Ordering::Relaxed) {
         return Err(Failure(Fault::new(Kind::Unavailable, "this peer is shutting down")));
+    }
+    let own = api.node.meta().raft_id().0;
+    let read = move |state: &dyn Source| query::member(state, own);
+    if api.node.meta().read(Freshness::Local, read).await?.is_none() {
+        let detail = "this peer has not heard from its cluster yet that it is a member";
+        return Err(Failure(Fault::new(Kind::Unavailable, detail)));
     }
     Ok("ready\n")
 }
