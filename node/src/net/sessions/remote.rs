@@ -1,9 +1,12 @@
 //! The connections of one peer: which of them bears the urgent class, and which one the rest.
 //!
 //! Both sides see the same connections, but not in the same order. So the side with the smaller id chooses, and
-//! the other one follows to where streams arrive. A connection that nobody needs is closed by idleness.
+//! the other one follows to where streams arrive. A connection that nobody needs is closed by idleness. A peer that
+//! was killed and came back has left connections behind that no one ended, QUIC's above all: once it opens a stream
+//! on a far newer one, they count no more.
 //! Owns no connection. Never: opens a stream or dials; says what should be.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
@@ -21,6 +24,10 @@ const SECOND_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A connection that lasted so long was a good one: the pause begins anew.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// How much newer the connection of a stream is than the one that bears its class, if the side that follows opened it of
+/// its own accord: when two peers meet, both of them begin, but not so far apart.
+const RETURNED_AFTER: Duration = Duration::from_secs(1);
 
 /// Streams to be opened: on which connection, of which class.
 pub(super) type Opens = Vec<(ConnectionId, Class)>;
@@ -63,6 +70,8 @@ pub(super) struct Remote {
     chooses: bool,
     /// Oldest first.
     links: Vec<Link>,
+    /// Those of the links that a peer left behind which came back since.
+    left: BTreeSet<ConnectionId>,
     state: State,
     control: Option<ConnectionId>,
     bulk: Option<ConnectionId>,
@@ -81,6 +90,7 @@ impl Remote {
         Self {
             chooses,
             links: Vec::new(),
+            left: BTreeSet::new(),
             state: State::Idle,
             control: None,
             bulk: None,
@@ -113,6 +123,7 @@ impl Remote {
     pub(super) fn remove(&mut self, id: ConnectionId, now: Instant, opens: &mut Opens) {
         let Some(at) = self.links.iter().position(|link| link.id == id) else { return };
         let link = self.links.remove(at);
+        self.left.remove(&id);
         if self.bulk == Some(id) {
             self.bulk = None;
         }
@@ -121,9 +132,9 @@ impl Remote {
         }
         self.wait(now);
         if self.control == Some(id) {
-            self.control = self.apart_from(self.bulk).or(self.bulk);
-            if let Some(next) = self.control {
-                opens.push((next, Class::Control));
+            self.control = None;
+            if let Some(next) = self.fresh().next().or(self.links.last()).map(|link| link.id) {
+                self.replace_control(next, opens);
             }
         }
         self.spread(opens);
@@ -164,7 +175,12 @@ impl Remote {
     pub(super) fn accepted(&mut self, id: ConnectionId, class: Class, opens: &mut Opens) {
         if self.state == State::Idle {
             self.begin_on(id, opens);
-        } else if !self.chooses && self.bearer(class) != Some(id) {
+            return;
+        }
+        if self.has_returned(id, class) {
+            self.leave_behind(id);
+        }
+        if !self.chooses && self.bearer(class) != Some(id) {
             match class {
                 Class::Control => {
                     self.control = Some(id);
@@ -175,8 +191,9 @@ impl Remote {
                     self.is_spread = false;
                 }
             }
-            self.spread(opens);
         }
+        self.replace_control(id, opens);
+        self.spread(opens);
     }
 
     /// Notes that a stream was refused. Returns whether that ended a session, or `None` when it means nothing.
@@ -219,7 +236,43 @@ impl Remote {
     }
 
     fn apart_from(&self, other: Option<ConnectionId>) -> Option<ConnectionId> {
-        self.links.iter().map(|link| link.id).find(|id| Some(*id) != other)
+        self.fresh().map(|link| link.id).find(|id| Some(*id) != other)
+    }
+
+    /// Returns the connections that were not left behind.
+    fn fresh(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(|link| !self.left.contains(&link.id))
+    }
+
+    /// Gives the urgent class a connection if it has none: this one, if none bears the bulky ones.
+    fn replace_control(&mut self, id: ConnectionId, opens: &mut Opens) {
+        if self.control.is_none() && self.state != State::Idle {
+            let apart = self.bulk.map(|bulk| self.apart_from(Some(bulk)).unwrap_or(bulk));
+            let next = apart.unwrap_or(id);
+            self.control = Some(next);
+            opens.push((next, Class::Control));
+        }
+    }
+
+    fn since(&self, id: Option<ConnectionId>) -> Option<Instant> {
+        self.links.iter().find(|link| Some(link.id) == id).map(|link| link.since)
+    }
+
+    /// Says whether a stream that arrives tells that its peer was away.
+    fn has_returned(&self, id: ConnectionId, class: Class) -> bool {
+        match (self.since(Some(id)), self.since(self.bearer(class))) {
+            (Some(new), Some(old)) => old + RETURNED_AFTER <= new,
+            _ => false,
+        }
+    }
+
+    /// Counts no more on connections that are far older than this one.
+    fn leave_behind(&mut self, id: ConnectionId) {
+        let Some(new) = self.since(Some(id)) else { return };
+        let old = self.links.iter().filter(|link| link.since + RETURNED_AFTER <= new);
+        self.left.extend(old.map(|link| link.id));
+        self.control = self.control.filter(|id| !self.left.contains(id));
+        self.bulk = self.bulk.filter(|id| !self.left.contains(id));
     }
 
     // ---- The second connection -----------------------------------------------------------------
@@ -227,8 +280,9 @@ impl Remote {
     /// Returns where to dial a second connection now. The side that dialled the first one does: it knows an
     /// address that leads there.
     pub(super) fn second(&self, now: Instant) -> Option<&Multiaddr> {
-        match self.links.as_slice() {
-            [only] if self.is_open() && self.dialling.is_none() && now >= self.due => {
+        let mut fresh = self.fresh();
+        match (fresh.next(), fresh.next()) {
+            (Some(only), None) if self.is_open() && self.dialling.is_none() && now >= self.due => {
                 only.dialled.as_ref()
             }
             _ => None,

@@ -113,6 +113,32 @@ impl Pair {
 }
 
 #[test]
+fn a_peer_that_was_killed_and_came_back_is_spoken_to_over_its_new_connections() {
+    for seed in 0..400 {
+        for returned in 0..2 {
+            // Given a pair that is at rest, one of which is killed, which nobody tells the other.
+            let mut pair = Pair::new(seed);
+            pair.connect(1 + usize::try_from(seed % 2).unwrap());
+            pair.settle();
+            pair.now += Duration::from_secs(1 + seed % 5);
+            let left = std::mem::take(&mut pair.alive);
+            pair.sides[returned] = Remote::new(returned == 0, pair.now);
+            // When it comes back, then everything runs over what it opened since,
+            pair.connect(1 + usize::try_from(seed / 2 % 2).unwrap());
+            pair.settle();
+            pair.is_well();
+            // also after the machine has found out that the old connections are dead.
+            for number in left {
+                let now = pair.now;
+                pair.step(1 - returned, |remote, opens| remote.remove(id(number), now, opens));
+            }
+            pair.settle();
+            pair.is_well();
+        }
+    }
+}
+
+#[test]
 fn urgent_frames_have_a_connection_of_their_own_whatever_breaks() {
     for seed in 0..2000 {
         let mut pair = Pair::new(seed);
