@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tikv_jemallocator::Jemalloc;
-use tracing::error;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -57,9 +56,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            let fault = format!("{fault:#}");
-            error!(err = %fault, "daemon failed");
-            complain(&fault);
+            complain(&format!("{fault:#}"));
             ExitCode::FAILURE
         }
     }

@@ -40,9 +40,9 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let data_dir = DataDir::take(&settings.data_dir)?;
     let key = data_dir.key()?;
     data_dir.check_place(settings.moved)?;
-    let listener = TcpListener::bind(settings.http)
-        .await
-        .with_context(|| format!("cannot listen for HTTP on {}", settings.http))?;
+    let listener = TcpListener::bind(settings.http).await.with_context(|| {
+        format!("cannot listen for HTTP on {}: choose another with --http", settings.http)
+    })?;
     let disk = RealDisk::open(data_dir.path())
         .with_context(|| format!("cannot open the index in {}", data_dir.path().display()))?;
     let capacity_bytes = match settings.capacity_bytes {

@@ -2,6 +2,8 @@
 //!
 //! Never: reads environment or files.
 
+use libp2p::multiaddr::Protocol;
+
 use super::identity::SecretKey;
 
 /// Everything the network must know before it starts.
@@ -30,7 +32,8 @@ pub struct NetSettings {
 pub fn check_address(text: &str) -> Result<(), String> {
     let address: libp2p::Multiaddr =
         text.parse().map_err(|error: libp2p::multiaddr::Error| error.to_string())?;
-    if address.is_empty() { Err("it is empty".to_owned()) } else { Ok(()) }
+    let has_port = |part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_));
+    if address.iter().any(has_port) { Ok(()) } else { Err("it has no port".to_owned()) }
 }
 
 /// Why the network did not start.

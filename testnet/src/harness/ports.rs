@@ -10,15 +10,23 @@ const TRIES_MAX: u32 = 100;
 /// Where ports come from.
 #[derive(Debug)]
 pub(super) struct Ports {
-    next: Option<u16>,
+    source: Source,
     // Held until the daemons are started, so that no port is given twice.
     taken: Vec<(TcpListener, UdpSocket)>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Free,
+    /// The next one; none after the last there is.
+    Given(Option<u16>),
 }
 
 impl Ports {
     /// Returns ports from `base` on, or free ones.
     pub(super) fn new(base: Option<u16>) -> Self {
-        Self { next: base, taken: Vec::new() }
+        let source = base.map_or(Source::Free, |port| Source::Given(Some(port)));
+        Self { source, taken: Vec::new() }
     }
 
     /// Returns one more port.
@@ -26,8 +34,9 @@ impl Ports {
     /// # Errors
     /// There is none left.
     pub(super) fn take(&mut self) -> anyhow::Result<u16> {
-        if let Some(port) = self.next {
-            self.next = port.checked_add(1);
+        if let Source::Given(next) = &mut self.source {
+            let port = next.context("there are no ports above 65535: give a lower first one")?;
+            *next = port.checked_add(1);
             return Ok(port);
         }
         for _ in 0..TRIES_MAX {

@@ -133,7 +133,8 @@ impl Remote {
         self.wait(now);
         if self.control == Some(id) {
             self.control = None;
-            if let Some(next) = self.fresh().next().or(self.links.last()).map(|link| link.id) {
+            let next = self.fresh().next().or(self.links.last()).map(|link| link.id);
+            if let Some(next) = next {
                 self.replace_control(next, opens);
             }
         }
