@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::meta::{self, Metadata};
 use super::report::Table;
 use super::scratch::Scratch;
 use super::survival::{self, Survival};
@@ -18,6 +19,8 @@ enum Bench {
     Throughput,
     /// A file outlives the loss of any two of five peers; peak memory of everybody.
     Survival,
+    /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
+    Meta,
 }
 
 /// Measure real daemons and the real client.
@@ -25,8 +28,14 @@ enum Bench {
 #[command(after_help = "Example: testnet bench --only throughput --size 268435456 --repeat 1")]
 pub struct BenchArgs {
     /// Only this one.
+    #[arg(value_name = "NAME", value_enum, conflicts_with = "only")]
+    name: Option<Bench>,
+    /// The same.
     #[arg(long, value_name = "NAME", value_enum)]
     only: Option<Bench>,
+    /// Objects in the bucket of the metadata benchmark.
+    #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
+    objects: u64,
     /// Bytes of the file; 1 GiB for throughput and 2 GiB for survival when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
@@ -49,6 +58,8 @@ struct Results {
     throughput: Option<Throughput>,
     #[serde(skip_serializing_if = "Option::is_none")]
     survival: Option<Survival>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
 }
 
 /// Runs the benchmarks that are asked for; returns whether every bound held.
@@ -56,10 +67,10 @@ struct Results {
 /// # Errors
 /// A daemon or the client failed, or a wrong byte came back. What was started is taken down all the same.
 pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Result<bool> {
-    let wants = |bench| args.only.is_none_or(|only| only == bench);
+    let wants = |bench| args.name.or(args.only).is_none_or(|only| only == bench);
     let scratch = Scratch::make(args.dir.as_deref())?;
     let cores = std::thread::available_parallelism()?.get();
-    let mut results = Results { cores, throughput: None, survival: None };
+    let mut results = Results { cores, throughput: None, survival: None, metadata: None };
     if !args.json {
         writeln!(out, "{cores} cores; files and daemons in {}", scratch.path().display())?;
     }
@@ -74,6 +85,11 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         let measured = survival::run(&scratch, size).await?;
         show(args, out, &measured.tables())?;
         results.survival = Some(measured);
+    }
+    if wants(Bench::Meta) {
+        let measured = meta::run(&scratch, args.objects, args.repeat).await?;
+        show(args, out, &measured.tables())?;
+        results.metadata = Some(measured);
     }
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;

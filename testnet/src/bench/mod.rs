@@ -5,6 +5,7 @@
 
 mod client;
 mod command;
+mod meta;
 mod process;
 mod raw;
 mod report;
