@@ -34,6 +34,8 @@ pub enum Freshness {
     Latest,
     /// What this peer has applied. Takes no other peer, and may be old.
     Local,
+    /// The entry of this index is in it: what a command that was answered did. Takes no other peer.
+    Since(u64),
 }
 
 type Waiting = oneshot::Sender<Result<u64, Fault>>;
@@ -69,12 +71,11 @@ impl<E: Env> Meta<E> {
         freshness: Freshness,
         question: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, Fault> {
-        if freshness == Freshness::Latest {
-            self.metrics().reads_latest.inc();
+        if freshness != Freshness::Local {
             let end = self.env().now().after(READ_PATIENCE);
             tokio::select! {
                 biased; // what is there beats a deadline that has just passed
-                caught_up = self.catch_up() => caught_up?,
+                caught_up = self.catch_up(freshness) => caught_up?,
                 reason = self.failure().wait() => return Err(failed(reason)),
                 () = self.env().sleep_until(end) => {
                     return Err(Fault::new(Kind::Unavailable, "no leader answered in time"));
@@ -88,9 +89,17 @@ impl<E: Env> Meta<E> {
         outcome.await.map_err(failed)?.map_err(failed)
     }
 
-    /// Returns once this peer has applied everything that was committed before the call.
-    async fn catch_up(&self) -> Result<(), Fault> {
-        let index = self.read_index().await?;
+    /// Returns once this peer has applied what is asked for: for the latest, everything that was committed before the
+    /// call.
+    async fn catch_up(&self, freshness: Freshness) -> Result<(), Fault> {
+        let index = match freshness {
+            Freshness::Local => return Ok(()),
+            Freshness::Since(index) => index,
+            Freshness::Latest => {
+                self.metrics().reads_latest.inc();
+                self.read_index().await?
+            }
+        };
         if self.machine().wait_applied(index).await {
             Ok(())
         } else {

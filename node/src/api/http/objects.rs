@@ -135,7 +135,7 @@ pub(super) async fn read(
     let version = params.take("version")?.map(|text| version_of(&text)).transpose()?;
     let meta = params.flag("meta")?.unwrap_or(false);
     params.end("version, meta")?;
-    let (found, current) = find(&api, &name, version).await?;
+    let (found, current) = find(&api, &name, version, Freshness::Latest).await?;
     let object = documents::object(&name, &found, current);
     if meta {
         return Ok(answered(StatusCode::OK, object));
@@ -377,6 +377,7 @@ async fn find(
     api: &Api,
     name: &ObjectName,
     version: Option<u64>,
+    freshness: Freshness,
 ) -> Result<(ObjectVersion, bool), Failure> {
     let wanted = name.clone();
     let read = move |state: &dyn Source| {
@@ -390,7 +391,7 @@ async fn find(
         };
         Ok(found.map(|found| (is_current(&found), found)))
     };
-    match api.node.meta().read(Freshness::Latest, read).await? {
+    match api.node.meta().read(freshness, read).await? {
         Some((current, found)) => Ok((found, current)),
         None => Err(match version {
             None => no_object(name),
@@ -403,9 +404,9 @@ async fn find(
     }
 }
 
-/// Answers with a version that was written just now.
+/// Answers with a version that was written just now. Versions are numbered by the entries that wrote them.
 async fn object_at(api: &Api, name: ObjectName, version: u64) -> Result<Response, Failure> {
-    let (found, current) = find(api, &name, Some(version)).await?;
+    let (found, current) = find(api, &name, Some(version), Freshness::Since(version)).await?;
     Ok(answered(StatusCode::OK, documents::object(&name, &found, current)))
 }
 

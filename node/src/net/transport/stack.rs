@@ -27,6 +27,12 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// byte. Three round trips of 80 ms, so that TCP wins wherever it passes at all.
 const TCP_HEAD_START: Duration = Duration::from_millis(250);
 
+/// Silence after which a QUIC connection is given up, in milliseconds, and how often it is broken. Nothing else tells
+/// that a process was killed, for which whoever waits for its answers waits.
+const QUIC_SILENCE_MAX_MS: u32 = 4_000;
+/// See [`QUIC_SILENCE_MAX_MS`].
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// What of the transport differs between measurements.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::net) struct Stack {
@@ -77,7 +83,10 @@ fn by_number(key: &Keypair, stack: Stack) -> Result<Boxed<(PeerId, StreamMuxerBo
         .multiplex(Muxing::new(stack.split_bytes))
         .timeout(HANDSHAKE_PATIENCE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+    let mut quic = quic::Config::new(key);
+    quic.max_idle_timeout = QUIC_SILENCE_MAX_MS;
+    quic.keep_alive_interval = QUIC_KEEP_ALIVE;
+    let quic = quic::tokio::Transport::new(quic)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let either = Dialling { inner: quic, delay: TCP_HEAD_START, port: PortUse::Reuse }
         // Two peers that dial each other from their listening ports would meet as two clients.
