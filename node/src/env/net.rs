@@ -110,12 +110,6 @@ pub trait Net: Clone + Send + Sync + 'static {
     /// there is a connection already and the other side has added this peer, too.
     fn set_membership(&self, membership: Option<Membership>);
 
-    /// Speaks a cluster's protocols with everybody who speaks them.
-    ///
-    /// For a daemon that has no list of members yet.
-    #[doc(hidden)]
-    fn admit_everybody(&self, cluster: ClusterId);
-
     /// Asks a peer at one of these addresses, tried in turn, a question that needs no membership. Returns who
     /// answered, and what.
     ///

@@ -196,7 +196,7 @@ async fn opened(swarm: &mut Swarm<Sessions>, class: Class) -> Stream {
 
 /// A member of the cluster that writes what it likes to its streams.
 async fn hostile_stream(victim: &mut TestPeer, class: Class) -> (Swarm<Sessions>, Stream) {
-    let mut swarm = bare_member();
+    let mut swarm = bare_member(victim.id);
     victim.admit(peer_from_libp2p(swarm.local_peer_id()).unwrap(), true);
     swarm.dial(victim.address.parse::<Multiaddr>().unwrap()).unwrap();
     let stream = opened(&mut swarm, class).await;

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::PeerId;
 use protocol::limits::{GUEST_PATIENCE, INBOX_FRAMES_MAX};
 use protocol::wire::{Class, Frame};
-use protocol::{ClusterId, PeerId};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use super::identity::{peer_from_libp2p, peer_id_of};
 use super::latest::Latest;
 use super::links::{Links, PerClass};
 use super::metrics::NetMetrics;
-use super::sessions::{Admission, Protocols};
+use super::sessions::Admission;
 use super::settings::{NetSettings, StartError};
 use super::swarm::{Command, Parts, SwarmTask};
 use super::transport::Stack;
@@ -220,10 +220,6 @@ impl Net for RealNet {
 
     fn set_membership(&self, membership: Option<Membership>) {
         self.0.admission.put(Admission::of(membership));
-    }
-
-    fn admit_everybody(&self, cluster: ClusterId) {
-        self.0.admission.put(Admission::Everybody(Protocols::of(cluster)));
     }
 
     async fn ask_guest(

@@ -415,12 +415,9 @@ impl SwarmTask {
                 behaviour.kad.add_address(&peer, address.clone());
             }
         }
-        let sessions = &behaviour.sessions;
-        let is_ours = match sessions.admission() {
-            Admission::Everybody(protocols) => protocols.are_spoken(&info.protocols),
-            Admission::Nobody | Admission::Members(..) => sessions.admits(&peer),
-        };
-        if is_ours && let Some(peer) = peer_from_libp2p(&peer) {
+        if behaviour.sessions.admits(&peer)
+            && let Some(peer) = peer_from_libp2p(&peer)
+        {
             let addresses = addresses.iter().map(Multiaddr::to_string).collect();
             self.backlog.push_back(NetEvent::Discovered { peer, addresses });
         }

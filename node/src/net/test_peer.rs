@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::identity::{SecretKey, generate};
 use super::links::PerClass;
-use super::sessions::{Admission, Protocols, SessionEvent, Sessions};
+use super::sessions::{Admission, SessionEvent, Sessions};
 use super::transport::{self, Stack};
 use super::{NetSettings, RealNet};
 use crate::env::{Inbound, Membership, Net, NetEvent};
@@ -183,14 +183,15 @@ impl TestPeer {
     }
 }
 
-/// Returns a peer of the cluster, for which everybody is a member, and whose streams and connections are the
-/// test's to use; it dials no second connection by itself.
-pub(super) fn bare_member() -> Swarm<Sessions> {
+/// Returns a peer of the cluster, which admits `other`, and whose streams and connections are the test's to use; it dials
+/// no second connection by itself.
+pub(super) fn bare_member(other: PeerId) -> Swarm<Sessions> {
     let key = generate().keypair();
     let config =
         libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
     let mut sessions = Sessions::new(key.public().to_peer_id(), 0);
-    assert!(sessions.admit(Admission::Everybody(Protocols::of(cluster(1)))).is_empty());
+    let membership = Membership { cluster: cluster(1), members: BTreeSet::from([other]) };
+    assert!(sessions.admit(Admission::of(Some(membership))).is_empty());
     let transport = transport::build(&key, Stack::fastest()).unwrap();
     Swarm::new(transport, sessions, key.public().to_peer_id(), config)
 }

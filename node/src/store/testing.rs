@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use protocol::limits::OUTBOX_FRAMES_MAX;
 use protocol::wire::{Class, Frame};
-use protocol::{ClusterId, Instant, PeerId, Prng, WallTime};
+use protocol::{Instant, PeerId, Prng, WallTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -104,8 +104,6 @@ impl Net for NoNet {
     }
 
     fn set_membership(&self, _membership: Option<Membership>) {}
-
-    fn admit_everybody(&self, _cluster: ClusterId) {}
 
     async fn ask_guest(
         &self,

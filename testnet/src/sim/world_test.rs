@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use node::env::{Batch, Disk as _, DiskFile as _, Durability, Env as _, Map, Net as _};
+use node::env::{Batch, Disk as _, DiskFile as _, Durability, Env as _, Map, Membership, Net as _};
 use protocol::ClusterId;
 use protocol::wire::{Class, Frame};
 
@@ -46,7 +46,8 @@ fn storm(seed: u64) -> String {
 /// Starts a process that sends to everybody, and writes down what arrives.
 fn start(machine: &Machine, machines: &[Machine]) {
     let env = machine.boot();
-    env.net().admit_everybody(ClusterId::from_bytes([1; 16]));
+    let (cluster, members) = (ClusterId::from_bytes([1; 16]), machines.iter().map(Machine::peer));
+    env.net().set_membership(Some(Membership { cluster, members: members.collect() }));
     for other in machines {
         env.net().dial(other.peer(), vec![other.address().to_owned()]);
     }

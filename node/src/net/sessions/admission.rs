@@ -16,8 +16,6 @@ pub(in crate::net) enum Admission {
     Nobody,
     /// The members of a cluster.
     Members(Protocols, Membership),
-    /// Whoever knows the protocols' names.
-    Everybody(Protocols),
 }
 
 impl Admission {
@@ -29,22 +27,14 @@ impl Admission {
         }
     }
 
-    /// Returns the cluster's protocols, if there is one.
-    pub(in crate::net) fn protocols(&self) -> Option<&Protocols> {
-        match self {
-            Self::Nobody => None,
-            Self::Members(protocols, _) | Self::Everybody(protocols) => Some(protocols),
-        }
-    }
-
     /// Returns the protocols to speak with a peer, if any.
     pub(super) fn protocols_with(&self, peer: &PeerId) -> Option<&Protocols> {
         match self {
-            Self::Members(_, membership) => {
+            Self::Members(protocols, membership) => {
                 let peer = peer_from_libp2p(peer)?;
-                membership.members.contains(&peer).then(|| self.protocols())?
+                membership.members.contains(&peer).then_some(protocols)
             }
-            Self::Nobody | Self::Everybody(_) => self.protocols(),
+            Self::Nobody => None,
         }
     }
 
@@ -61,7 +51,7 @@ mod tests {
     use libp2p::PeerId;
     use protocol::ClusterId;
 
-    use super::{Admission, Membership, Protocols};
+    use super::{Admission, Membership};
     use crate::net::identity::{generate, peer_id_of};
 
     #[test]
@@ -78,6 +68,5 @@ mod tests {
         for nobody in [Admission::default(), Admission::of(None)] {
             assert!(!nobody.admits(&id(&member)));
         }
-        assert!(Admission::Everybody(Protocols::of(cluster)).admits(&id(&stranger)));
     }
 }

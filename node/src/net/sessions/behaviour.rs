@@ -121,11 +121,6 @@ impl Sessions {
         cut_off
     }
 
-    /// Returns who may take part.
-    pub(in crate::net) fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
     /// Returns whether a peer may take part.
     pub(in crate::net) fn admits(&self, peer: &PeerId) -> bool {
         self.admission.admits(peer)

@@ -15,4 +15,3 @@ mod remote;
 
 pub(super) use admission::Admission;
 pub(super) use behaviour::{SessionEvent, Sessions};
-pub(super) use offer::Protocols;

@@ -12,7 +12,7 @@ use protocol::wire::{Class, protocol_name};
 
 /// The name of a class's streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::net) struct ClassName {
+pub(super) struct ClassName {
     class: Class,
     name: StreamProtocol,
 }
@@ -25,21 +25,16 @@ impl AsRef<str> for ClassName {
 
 /// The names of every class's streams within one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::net) struct Protocols([ClassName; Class::ALL.len()]);
+pub(super) struct Protocols([ClassName; Class::ALL.len()]);
 
 impl Protocols {
     /// Returns the names within `cluster`.
-    pub(in crate::net) fn of(cluster: ClusterId) -> Self {
+    pub(super) fn of(cluster: ClusterId) -> Self {
         Self(Class::ALL.map(|class| {
             let name = StreamProtocol::try_from_owned(protocol_name(cluster, class))
                 .expect("a protocol name begins with a slash");
             ClassName { class, name }
         }))
-    }
-
-    /// Returns whether a peer that speaks `offered` belongs to the cluster.
-    pub(in crate::net) fn are_spoken(&self, offered: &[StreamProtocol]) -> bool {
-        self.0.iter().all(|own| offered.contains(&own.name))
     }
 
     /// Returns the upgrade that takes a stream of any class.
@@ -55,7 +50,7 @@ impl Protocols {
 
 /// Negotiates one of some classes, or none at all.
 #[derive(Clone, Debug, Default)]
-pub(in crate::net) struct Offer(Vec<ClassName>);
+pub(super) struct Offer(Vec<ClassName>);
 
 impl UpgradeInfo for Offer {
     type Info = ClassName;
@@ -83,25 +78,5 @@ impl OutboundUpgrade<Stream> for Offer {
 
     fn upgrade_outbound(self, stream: Stream, name: ClassName) -> Self::Future {
         ready(Ok((name.class, stream)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Protocols;
-    use libp2p::StreamProtocol;
-    use protocol::ClusterId;
-    use protocol::wire::{Class, protocol_name};
-
-    #[test]
-    fn a_peer_of_another_cluster_does_not_speak_our_protocols() {
-        let [ours, theirs] = [1, 2].map(|n| ClusterId::from_bytes([n; 16]));
-        let spoken = |cluster| {
-            Class::ALL
-                .map(|class| StreamProtocol::try_from_owned(protocol_name(cluster, class)).unwrap())
-        };
-        assert!(Protocols::of(ours).are_spoken(&spoken(ours)));
-        assert!(!Protocols::of(ours).are_spoken(&spoken(theirs)));
-        assert!(!Protocols::of(ours).are_spoken(&spoken(ours)[..2]));
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use node::env::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
+use protocol::PeerId;
 use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_PATIENCE, GUEST_QUESTION_BYTES_MAX};
 use protocol::wire::{Class, Frame};
-use protocol::{ClusterId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hub::Network;
@@ -136,11 +136,6 @@ impl Net for SimNet {
 
     fn set_membership(&self, membership: Option<Membership>) {
         let admission = membership.map_or(Admission::Nobody, Admission::Members);
-        self.network().admit(self.life.world(), self.local_peer(), admission);
-    }
-
-    fn admit_everybody(&self, cluster: ClusterId) {
-        let admission = Admission::Everybody(cluster);
         self.network().admit(self.life.world(), self.local_peer(), admission);
     }
 

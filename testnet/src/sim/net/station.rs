@@ -39,7 +39,6 @@ pub(super) enum Admission {
     #[default]
     Nobody,
     Members(Membership),
-    Everybody(ClusterId),
 }
 
 impl fmt::Display for Admission {
@@ -49,7 +48,6 @@ impl fmt::Display for Admission {
             Self::Members(membership) => {
                 membership.members.iter().try_for_each(|peer| write!(f, "{peer} "))
             }
-            Self::Everybody(_) => f.write_str("everybody"),
         }
     }
 }
@@ -135,7 +133,6 @@ impl Process {
             Admission::Members(membership) => {
                 membership.members.contains(&peer).then_some(membership.cluster)
             }
-            Admission::Everybody(cluster) => Some(*cluster),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use node::env::{Env as _, Net as _, NetError, NetEvent};
-use protocol::ClusterId;
+use node::env::{Env as _, Membership, Net as _, NetError, NetEvent};
 use protocol::wire::{Class, Frame};
+use protocol::{ClusterId, PeerId};
 
 use crate::sim::{LinkHabits, Loss, Machine, SimEnv, World, run};
 
@@ -14,15 +14,21 @@ fn on_pair(seed: u64, body: impl AsyncFnOnce(&World, [&Machine; 2], [SimEnv; 2])
     run(seed, false, async |world| {
         let machines = [Machine::new(&world, 0), Machine::new(&world, 1)];
         let envs = [machines[0].boot(), machines[1].boot()];
-        for env in &envs {
-            env.net().admit_everybody(ClusterId::from_bytes([1; 16]));
-        }
+        let peers = [machines[0].peer(), machines[1].peer()];
+        envs.iter().for_each(|env| admit(env, peers));
         envs[0].net().dial(machines[1].peer(), vec![machines[1].address().to_owned()]);
         pause(&world, 100).await;
         body(&world, [&machines[0], &machines[1]], envs).await;
         assert_eq!(world.failures(), Vec::<String>::new());
     })
     .unwrap();
+}
+
+/// Has a process speak the cluster's protocols with these peers.
+fn admit(env: &SimEnv, members: impl IntoIterator<Item = PeerId>) {
+    let cluster = ClusterId::from_bytes([1; 16]);
+    let members = members.into_iter().collect();
+    env.net().set_membership(Some(Membership { cluster, members }));
 }
 
 async fn pause(world: &World, millis: u64) {
@@ -153,7 +159,7 @@ fn a_cut_stops_one_direction_and_both_ends_notice() {
 
 #[test]
 fn a_crashed_peer_swallows_frames_until_its_next_process_is_dialled() {
-    on_pair(5, async |world, [_, b], envs| {
+    on_pair(5, async |world, [a, b], envs| {
         b.end(Loss::Power);
         // The sender believes in the connection for a while.
         assert_eq!(envs[0].net().send(b.peer(), Class::Bulk, frame(1)).await, Ok(()));
@@ -164,7 +170,7 @@ fn a_crashed_peer_swallows_frames_until_its_next_process_is_dialled() {
         pause(world, 12_000).await;
         assert!(envs[0].net().send(b.peer(), Class::Bulk, frame(2)).await.is_err());
         let next = b.boot();
-        next.net().admit_everybody(ClusterId::from_bytes([1; 16]));
+        admit(&next, [a.peer()]);
         envs[0].net().send(b.peer(), Class::Bulk, frame(3)).await.unwrap();
         let mut inbox = next.net().take_inbox(Class::Bulk).unwrap();
         assert_eq!(inbox.recv().await.unwrap().frame, frame(3));
@@ -177,7 +183,7 @@ fn a_dial_to_the_wrong_peer_or_nowhere_is_told() {
     on_pair(6, async |world, [a, b], envs| {
         let third = Machine::new(world, 2);
         let stranger = third.boot();
-        stranger.net().admit_everybody(ClusterId::from_bytes([1; 16]));
+        admit(&stranger, [a.peer(), b.peer()]);
         // When the address of one peer is said to be another's.
         stranger.net().dial(a.peer(), vec![b.address().to_owned()]);
         pause(world, 6_000).await;
