@@ -52,6 +52,9 @@ struct Chaos {
     /// Run this scenario only; repeat it to name others.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Operations of the clients whose histories are judged; more find more.
+    #[arg(long, value_name = "N", env = "SHOAL_OPERATIONS", default_value_t = 5_000)]
+    operations: u64,
     /// List the scenarios and run none.
     #[arg(long)]
     list: bool,
@@ -158,7 +161,7 @@ impl Args {
             Command::Down(folder) => Testnet::load(&folder.dir)?.down()?,
             Command::Chaos(asked) if asked.list => chaos::list(),
             Command::Chaos(asked) => {
-                if !runtime.block_on(chaos::run(&asked.only))? {
+                if !runtime.block_on(chaos::run(&asked.only, asked.operations))? {
                     return Ok(ExitCode::FAILURE);
                 }
             }

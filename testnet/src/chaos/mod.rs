@@ -4,19 +4,25 @@
 //! fails. Nothing here waits for a fixed time: conditions are looked at until they hold or a deadline passes.
 //! Never: links the daemon; it is known by its ports, its files and its log alone.
 
+mod ask;
 mod client;
 mod crash;
 mod full;
+mod histories;
 mod hostile;
+mod leader;
+mod members;
 mod paused;
 mod rot;
 mod runner;
 mod segments;
 mod settings;
 mod stage;
+mod steady;
 mod tmpfs;
 mod twenty;
 mod vectors;
+mod views;
 mod wait;
 
 pub use runner::{list, run};

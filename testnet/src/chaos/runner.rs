@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::stage::Ctx;
 use super::wait::Watch;
-use super::{crash, full, hostile, paused, rot, settings, twenty, vectors};
+use super::{
+    crash, full, histories, hostile, leader, members, paused, rot, settings, twenty, vectors,
+};
 
 /// One scenario.
 struct Scenario {
@@ -20,7 +22,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -35,6 +37,21 @@ const SCENARIOS: [Scenario; 8] = [
         name: "crash",
         shows: "killed peers lose nothing acknowledged, and clients are told",
         run: |ctx| crash::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "members",
+        shows: "a lost voter is replaced, and a cluster grows and shrinks under its clients",
+        run: |ctx| members::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "leader",
+        shows: "writes go on soon after the leader was killed, and nothing is lost",
+        run: |ctx| leader::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "histories",
+        shows: "what clients saw under faults could have come from a single copy",
+        run: |ctx| histories::run(ctx).boxed_local(),
     },
     Scenario {
         name: "rot",
@@ -71,11 +88,11 @@ pub fn list() {
 }
 
 /// Runs the scenarios of these names, all when there is none, and prints how each ended. Returns whether all
-/// passed. An interrupt takes the running one's network down and ends the run.
+/// passed. `operations`: how many clients do in the scenario of histories. An interrupt takes the running one's network down and ends the run.
 ///
 /// # Errors
 /// A name is not known, or the run was interrupted.
-pub async fn run(only: &[String]) -> anyhow::Result<bool> {
+pub async fn run(only: &[String], operations: u64) -> anyhow::Result<bool> {
     if let Some(name) = only.iter().find(|name| !SCENARIOS.iter().any(|one| one.name == **name)) {
         let names: Vec<&str> = SCENARIOS.iter().map(|one| one.name).collect();
         bail!("there is no scenario {name} (there are {})", names.join(", "));
@@ -88,7 +105,7 @@ pub async fn run(only: &[String]) -> anyhow::Result<bool> {
             continue;
         }
         let watch = Watch::start();
-        let ctx = Ctx::new()?;
+        let ctx = Ctx::new(operations)?;
         let outcome = tokio::select! {
             biased; // whoever interrupts wants the end
             _ = interrupt.recv() => bail!("interrupted"),

@@ -17,6 +17,7 @@ const TAIL_LINES: usize = 12;
 pub(super) struct Ctx {
     /// Talks to peers.
     pub(super) http: Http,
+    operations: u64,
     record: Arc<Mutex<Record>>,
 }
 
@@ -35,8 +36,13 @@ fn with<T>(record: &Mutex<Record>, act: impl FnOnce(&mut Record) -> T) -> T {
 
 impl Ctx {
     /// Returns what one scenario is given.
-    pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self { http: Http::new()?, record: Arc::default() })
+    pub(super) fn new(operations: u64) -> anyhow::Result<Self> {
+        Ok(Self { http: Http::new()?, operations, record: Arc::default() })
+    }
+
+    /// Returns how many operations a history of clients should have.
+    pub(super) fn operations(&self) -> u64 {
+        self.operations
     }
 
     /// Tells something that is neither success nor failure, such as what could not be tried here.

@@ -55,3 +55,8 @@ pub(super) async fn within<T>(
     let ended = tokio::time::timeout(patience, work).await;
     ended.with_context(|| format!("{what} did not end within {} s", patience.as_secs()))
 }
+
+/// Returns after this time: how long a fault lasts, or a client thinks. Never: waits for a condition.
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}

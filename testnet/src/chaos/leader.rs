@@ -1,0 +1,85 @@
+//! The one that leads is killed again and again; then everybody is, at once.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures::future::try_join_all;
+
+use super::stage::Ctx;
+use super::steady::Clients;
+use super::views::{leader, running_names};
+use super::wait::{PATIENCE, Watch, until};
+use crate::harness::UpOptions;
+
+/// How often whoever leads is killed.
+const KILLS: usize = 20;
+
+/// Clients that write and read meanwhile.
+const CLIENTS: u64 = 4;
+
+/// Within which time writes go on after the leader was killed, at the 99th percentile: a promise to users.
+const BOUND: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions::default()).await?;
+    let names = stage.names();
+    let urls: Vec<String> = names.iter().map(|name| stage.url(name)).collect::<Result<_, _>>()?;
+    let clients = Clients::start(&ctx.http, urls.clone(), CLIENTS);
+
+    let mut times = Vec::new();
+    for kill in 0..KILLS {
+        let killed = leader(stage.net()).await?;
+        let watch = Watch::start();
+        stage.net().kill(&killed)?;
+        let survivors = running_names(stage.net());
+        // Through each of them: a client may be at any.
+        let acknowledged = survivors.iter().map(async |name| {
+            let url = stage.url(name)?;
+            until(PATIENCE, async || clients.steady.write(&url).await).await?;
+            anyhow::Ok(watch.elapsed())
+        });
+        times.extend(try_join_all(acknowledged).await.with_context(|| format!("kill {kill}"))?);
+        stage.net().restart(&killed).await?;
+    }
+    times.sort_unstable();
+    let (middle, high) = (percentile(&times, 50), percentile(&times, 99));
+    let max = times.last().copied().unwrap_or_default();
+    ctx.note(format!(
+        "{KILLS} leaders killed; writes went on after {:.2} s (p50), {:.2} s (p99), {:.2} s (most)",
+        middle.as_secs_f64(),
+        high.as_secs_f64(),
+        max.as_secs_f64()
+    ));
+    let steady = clients.end().await?;
+    ctx.note(steady.summary());
+    steady.ensure_none_wrong()?;
+    steady.check_all(&urls).await.context("after the last kill")?;
+    ensure!(high <= BOUND, "writes went on after {high:?} instead of {BOUND:?} (p99)");
+
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    stage.net().kill_all(&all)?;
+    stage.net().restart_all(&all).await?;
+    steady.check_all(&urls).await.context("after all were killed at once")
+}
+
+/// Returns the time that so many of a hundred do not exceed (nearest rank). `times` are in order.
+fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let rank = (times.len() * percent).div_ceil(100).max(1);
+    times.get(rank - 1).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+    use core::time::Duration;
+
+    #[test]
+    fn a_percentile_is_one_of_the_times() {
+        let times: Vec<Duration> = (1..=80).map(Duration::from_secs).collect();
+        assert_eq!(percentile(&times, 50), Duration::from_secs(40));
+        assert_eq!(percentile(&times, 99), Duration::from_secs(80));
+        assert_eq!(percentile(&[Duration::from_secs(7)], 99), Duration::from_secs(7));
+        assert_eq!(percentile(&[], 99), Duration::ZERO);
+    }
+}

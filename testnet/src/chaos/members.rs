@@ -1,0 +1,117 @@
+//! Members that come, go and are lost, while clients write and read.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use protocol::api::Peer;
+use protocol::limits::VOTER_AWAY;
+use reqwest::Method;
+
+use super::ask::ask;
+use super::stage::{Ctx, Stage};
+use super::steady::Clients;
+use super::views::{ensure_voters, leader, running_names};
+use super::wait::{PATIENCE, until};
+use crate::harness::UpOptions;
+
+/// Clients that write and read meanwhile.
+const CLIENTS: u64 = 4;
+
+/// Members of the cluster at its largest and in the end.
+const MOST: usize = 7;
+const LEFT: usize = 3;
+
+/// How long a peer may take to give away what it holds.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// See the module.
+pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
+    lost_voter(ctx).await.context("a voter lost for good")?;
+    grow_and_shrink(ctx).await.context("grown and shrunk")
+}
+
+/// Five vote of six; the one that leads is lost, and the sixth takes its seat.
+async fn lost_voter(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions { nodes: vec![6], ..UpOptions::default() }).await?;
+    until(PATIENCE, async || ensure_voters(stage.net(), 5).await).await?;
+    let lost = leader(stage.net()).await?;
+    let urls = urls(&mut stage)?;
+    let clients = Clients::start(&ctx.http, urls, CLIENTS);
+    let url = stage.url(&lost)?;
+    // Nobody is asked who is about to be lost: what clients see of that is another scenario's.
+    clients.steady.exclude(&url).await;
+
+    stage.net().kill(&lost)?;
+    let patience = PATIENCE + VOTER_AWAY;
+    let took = until(patience, async || ensure_voters(stage.net(), 5).await).await?;
+    ctx.note(format!("five voters again {:.1} s after one was lost", took.as_secs_f64()));
+
+    // Now another one may be lost at once, and one more.
+    for _ in 0..2 {
+        let name = leader(stage.net()).await?;
+        let url = stage.url(&name)?;
+        clients.steady.exclude(&url).await;
+        stage.net().kill(&name)?;
+        leader(stage.net()).await.with_context(|| format!("without {name}"))?;
+    }
+    let steady = clients.end().await?;
+    ctx.note(steady.summary());
+    steady.ensure_none_wrong()
+}
+
+async fn grow_and_shrink(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions { nodes: vec![1], ..UpOptions::default() }).await?;
+    let clients = Clients::start(&ctx.http, urls(&mut stage)?, CLIENTS);
+    let steady = &clients.steady;
+    for _ in 1..MOST {
+        let name = stage.net().add(None, &[]).await?;
+        steady.include(stage.url(&name)?).await;
+    }
+    until(PATIENCE, async || ensure_voters(stage.net(), MOST).await).await?;
+
+    // The founder and whoever leads go as well as anybody.
+    while running_names(stage.net()).len() > LEFT {
+        let names = running_names(stage.net());
+        let name = match names.len() % 2 {
+            0 => leader(stage.net()).await?,
+            _ => names.first().context("somebody runs")?.clone(),
+        };
+        remove(ctx, &mut stage, &name, &clients)
+            .await
+            .with_context(|| format!("without {name}"))?;
+    }
+    until(PATIENCE, async || ensure_voters(stage.net(), LEFT).await).await?;
+
+    let urls = urls(&mut stage)?;
+    let steady = clients.end().await?;
+    ctx.note(format!("1 to {MOST} to {LEFT} peers: {}", steady.summary()));
+    steady.ensure_none_wrong()?;
+    steady.ensure_all_answered()?;
+    steady.check_all(&urls).await.context("in the end")
+}
+
+/// Returns the addresses of all nodes that run.
+fn urls(stage: &mut Stage) -> anyhow::Result<Vec<String>> {
+    let names = running_names(stage.net());
+    names.iter().map(|name| stage.url(name)).collect()
+}
+
+/// Drains a peer, which is asked by clients until it is drained, removes it and ends its process.
+async fn remove(ctx: &Ctx, stage: &mut Stage, name: &str, clients: &Clients) -> anyhow::Result<()> {
+    let (own, peer) = (stage.url(name)?, stage.node(name)?.peer_id.clone());
+    let names = running_names(stage.net());
+    let other = names.iter().find(|other| *other != name).context("others run")?;
+    let path = format!("{}/api/v1/cluster/peers/{peer}", stage.url(other)?);
+    until(PATIENCE, async || {
+        let wait_ms = DRAIN_PATIENCE.as_millis();
+        let request = ctx.http.request(Method::POST, &format!("{path}/drain?wait_ms={wait_ms}"));
+        let answer = ask(request).await.done()?;
+        let seen: Peer = serde_json::from_slice(&answer.body)?;
+        ensure!(answer.status == 200 && seen.drained, "it is not drained yet");
+        Ok(())
+    })
+    .await?;
+    clients.steady.exclude(&own).await;
+    ask(ctx.http.request(Method::DELETE, &path)).await.done().context("removing it")?;
+    stage.net().stop(name)
+}
