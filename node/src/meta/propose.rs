@@ -98,10 +98,12 @@ impl<E: Env> Meta<E> {
         loop {
             // Changes from here on end the pause below.
             let mut watch = self.watch_status();
+            let leader = hint.take().or_else(|| self.known_leader());
             // From the start of an attempt on, being cut off at the end leaves it in doubt.
             let attempt = tokio::select! {
                 biased; // an answer beats a deadline that has just passed
-                attempt = self.attempt(&command, hint.take(), end) => attempt,
+                attempt = self.attempt(&command, leader, end) => attempt,
+                () = watch_successor(self, leader, &mut watch) => Attempt::InDoubt,
                 () = self.env().sleep_until(end) => return Err(give_up(true)),
             };
             match attempt {
@@ -123,9 +125,13 @@ impl<E: Env> Meta<E> {
         }
     }
 
-    /// Tries once, with whoever leads as far as this peer knows, or whom it was pointed to.
-    async fn attempt(&self, command: &Bytes, hint: Option<(u64, PeerId)>, end: Instant) -> Attempt {
-        let leader = hint.or_else(|| self.known_leader());
+    /// Tries once, with whoever is thought to lead.
+    async fn attempt(
+        &self,
+        command: &Bytes,
+        leader: Option<(u64, PeerId)>,
+        end: Instant,
+    ) -> Attempt {
         match leader {
             Some((raft_id, _)) if raft_id == self.raft_id().0 => self.attempt_here(command).await,
             Some((raft_id, peer)) => {
@@ -194,6 +200,27 @@ pub(super) async fn watch_leader<E: Env>(meta: &Meta<E>, watch: &mut super::stat
     let before = meta.known_leader();
     while meta.known_leader() == before {
         if !watch.changed().await {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Returns once somebody else is known to lead than the peer that is being asked: a leader that died does not say
+/// so, and its successor needs not wait until it should have answered. Never, while this peer itself is asked.
+pub(super) async fn watch_successor<E: Env>(
+    meta: &Meta<E>,
+    asked: Option<(u64, PeerId)>,
+    watch: &mut super::status::StatusWatch,
+) {
+    let before = meta.known_leader();
+    let is_elsewhere = asked.is_some_and(|(raft_id, _)| raft_id != meta.raft_id().0);
+    loop {
+        let leader = meta.known_leader();
+        // Whoever was pointed to is known a little later.
+        if is_elsewhere && leader.is_some() && leader != before && leader != asked {
+            return;
+        }
+        if !is_elsewhere || !watch.changed().await {
             std::future::pending::<()>().await;
         }
     }

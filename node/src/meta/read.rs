@@ -15,7 +15,7 @@ use protocol::{Fault, Instant, Kind, PeerId};
 use tokio::sync::oneshot;
 
 use super::handle::Meta;
-use super::propose::{leader_of, watch_leader};
+use super::propose::{leader_of, watch_leader, watch_successor};
 use super::serve::failed;
 use super::source::Generation;
 use super::wire::{Answer, Ask};
@@ -153,7 +153,12 @@ impl<E: Env> Meta<E> {
         loop {
             let mut watch = self.watch_status();
             let leader = hint.take().or_else(|| self.known_leader());
-            match self.ask_read_index(leader, end).await {
+            let answer = tokio::select! {
+                biased; // an answer is what is wanted
+                answer = self.ask_read_index(leader, end) => answer,
+                () = watch_successor(self, leader, &mut watch) => Answer::NotLeader(None),
+            };
+            match answer {
                 Answer::ReadIndex(index) => return Ok(index),
                 Answer::NotLeader(leader) => {
                     hint = leader.map(|(id, key)| (id, PeerId::from_public_key(key)));

@@ -12,11 +12,12 @@ use protocol::{ClusterId, Fault, Kind};
 use super::format::{Content, Record, encode};
 
 /// How often the leader tells that it lives.
-const HEARTBEAT: Duration = Duration::from_millis(250);
-/// Silence of the leader after which a peer stands for election: between these, drawn anew each time. Four
-/// heartbeats and more, so that one lost message elects nobody; below two seconds, so that writes go on in three.
-const ELECTION_MIN: Duration = Duration::from_millis(1_000);
-const ELECTION_MAX: Duration = Duration::from_millis(2_000);
+const HEARTBEAT: Duration = Duration::from_millis(150);
+/// What a peer waits before it stands for election, drawn anew each time, after the leader's lease is over: openraft
+/// makes the lease as long as the most of it, and nobody votes before. So the first one stands after 1.5 s to 2 s of
+/// silence. Ten heartbeats, so that lost messages elect nobody; and early enough that writes go on in three seconds.
+const ELECTION_MIN: Duration = Duration::from_millis(500);
+const ELECTION_MAX: Duration = Duration::from_millis(1_000);
 
 /// Entries applied after which the log before them may go, once a snapshot can stand for them.
 const SNAPSHOT_ENTRIES: u64 = 20_000;
