@@ -53,7 +53,7 @@ struct Chaos {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Operations of the clients whose histories are judged; more find more.
-    #[arg(long, value_name = "N", env = "SHOAL_OPERATIONS", default_value_t = 5_000)]
+    #[arg(long, value_name = "N", env = "SHOAL_OPERATIONS", default_value_t = 3_000)]
     operations: u64,
     /// List the scenarios and run none.
     #[arg(long)]

@@ -19,7 +19,7 @@ use crate::http::Http;
 pub(super) const BUCKET: &str = "histories";
 
 /// Prefixes and locks in use at a time: few, so that clients meet there.
-const PREFIXES: u64 = 3;
+const PREFIXES: u64 = 5;
 const LOCKS: u64 = 2;
 
 /// How long a lock is kept without a renewal: longer than anything here, so that no lease ends by itself.

@@ -1,6 +1,6 @@
 //! Whether a history is one that a single, never failing copy could have given.
 //!
-//! The one home of the package `todc-utils`. Its checker wants an answer to every call; an operation whose outcome is
+//! The package `todc-utils` has its home here and in the specifications beside. Its checker wants an answer to every call; an operation whose outcome is
 //! unknown gets one behind everything else, and its specification accepts it in any state: linearized last, where
 //! nobody looks any more, it is one that never happened.
 

@@ -1,6 +1,7 @@
 //! The scenario: clients under faults, then the judgement of what they wrote down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use protocol::Prng;
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::super::ask::ask;
 use super::super::stage::Ctx;
-use super::super::wait::Watch;
+use super::super::wait::{Watch, until};
 use super::client::{BUCKET, Client, World};
 use super::directory::{self, Directory};
 use super::judge::is_linearizable;
@@ -19,8 +20,16 @@ use super::record::Event;
 use super::storm::{Faults, round};
 use crate::harness::UpOptions;
 
-/// Clients at a time: two for each peer, so that a killed one leaves few outcomes unknown.
-const CLIENTS: u64 = 10;
+/// How long all operations between two rounds may take.
+const QUIET_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Clients at a time: four for each peer, so that a killed one leaves few outcomes unknown.
+const CLIENTS: u64 = 20;
+
+/// Operations between two rounds of faults: few enough to meet many, many enough that at most one of a hundred is cut
+/// off. A long run has about sixty rounds.
+const BETWEEN_MIN: u64 = 700;
+const ROUNDS: u64 = 60;
 
 /// Histories that are falsified, to see that the judge would have found it.
 const FALSIFIED_MAX: usize = 10;
@@ -40,8 +49,12 @@ pub(crate) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         clients.spawn(Client::new(Arc::clone(&world), number).go_on());
     }
     let (mut prng, mut faults) = (Prng::new(1), Faults::default());
+    let between = (ctx.operations() / ROUNDS).max(BETWEEN_MIN);
     while world.left() > 0 {
         round(&mut stage, &mut prng, &mut faults).await?;
+        let target = world.left().saturating_sub(between);
+        let quiet = async || Ok(ensure!(world.left() <= target, "operations do not go on"));
+        until(QUIET_PATIENCE, quiet).await?;
     }
     while let Some(ended) = clients.join_next().await {
         ended.context("a client panicked")?;

@@ -64,7 +64,5 @@ pub(super) async fn round(
     for name in &still {
         stage.net().resume(name)?;
     }
-    stage.net().restart_all(&dead).await.with_context(|| format!("after {names:?} failed"))?;
-    pause(Duration::from_millis(prng.below(500))).await;
-    Ok(())
+    stage.net().restart_all(&dead).await.with_context(|| format!("after {names:?} failed"))
 }
