@@ -27,34 +27,30 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let urls: Vec<String> = names.iter().map(|name| stage.url(name)).collect::<Result<_, _>>()?;
     let clients = Clients::start(&ctx.http, urls.clone(), CLIENTS);
 
-    let mut times = Vec::new();
+    let (mut soonest, mut all_times) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
         let killed = leader(stage.net()).await?;
         let watch = Watch::start();
         stage.net().kill(&killed)?;
         let survivors = running_names(stage.net());
-        // Through each of them: a client may be at any.
         let acknowledged = survivors.iter().map(async |name| {
             let url = stage.url(name)?;
             until(PATIENCE, async || clients.steady.write(&url).await).await?;
             anyhow::Ok(watch.elapsed())
         });
-        times.extend(try_join_all(acknowledged).await.with_context(|| format!("kill {kill}"))?);
+        let times = try_join_all(acknowledged).await.with_context(|| format!("kill {kill}"))?;
+        // A client knows several peers, and asks another one when the first takes long.
+        soonest.extend(times.iter().min());
+        all_times.extend(times);
         stage.net().restart(&killed).await?;
     }
-    times.sort_unstable();
-    let (middle, high) = (percentile(&times, 50), percentile(&times, 99));
-    let max = times.last().copied().unwrap_or_default();
-    ctx.note(format!(
-        "{KILLS} leaders killed; writes went on after {:.2} s (p50), {:.2} s (p99), {:.2} s (most)",
-        middle.as_secs_f64(),
-        high.as_secs_f64(),
-        max.as_secs_f64()
-    ));
+    ctx.note(format!("{KILLS} leaders killed; writes went on after {}", figures(&mut soonest)));
+    ctx.note(format!("through each of the others after {}", figures(&mut all_times)));
     let steady = clients.end().await?;
     ctx.note(steady.summary());
     steady.ensure_none_wrong()?;
     steady.check_all(&urls).await.context("after the last kill")?;
+    let high = percentile(&soonest, 99);
     // Told, and no failure: how busy the machine is decides, too.
     if high > BOUND {
         ctx.note(format!("that is later than the {} s that are promised", BOUND.as_secs()));
@@ -64,6 +60,14 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     stage.net().kill_all(&all)?;
     stage.net().restart_all(&all).await?;
     steady.check_all(&urls).await.context("after all were killed at once")
+}
+
+/// Returns times for people, and leaves them in order.
+fn figures(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let [middle, high, most] =
+        [50, 99, 100].map(|percent| percentile(times, percent).as_secs_f64());
+    format!("{middle:.2} s (p50), {high:.2} s (p99), {most:.2} s (most)")
 }
 
 /// Returns the time that so many of a hundred do not exceed (nearest rank). `times` are in order.
