@@ -11,7 +11,7 @@ use tracing::info;
 use crate::env::Env;
 use crate::flows;
 use crate::home::{Home, Stage};
-use crate::meta::{Freshness, Meta};
+use crate::meta::{self, Freshness, Meta};
 
 /// What a peer may do when its directory belongs to no cluster yet.
 #[derive(Clone, Debug)]
@@ -61,6 +61,15 @@ pub async fn is_settled<E: Env>(env: &E) -> Result<bool, Fault> {
 pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> {
     let found = Home::load(env).await?;
     match (found, entry) {
+        (Some(home), Entry::Join(ticket))
+            if home.cluster != ticket.cluster && home.stage == Stage::Joining =>
+        {
+            // It was refused there, or never heard. Should it have been let in all the same, then under an id
+            // that nobody bears any more: it enters this cluster under a new one.
+            let home = Home { cluster: ticket.cluster, stage: Stage::Joining };
+            home.save_with(env, meta::forget_identity()).await?;
+            Ok(home)
+        }
         (Some(home), Entry::Join(ticket)) if home.cluster != ticket.cluster => Err(Fault::new(
             Kind::Conflict,
             format!(

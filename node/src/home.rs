@@ -56,12 +56,19 @@ impl Home {
     /// # Errors
     /// The disk fails.
     pub(crate) async fn save<E: Env>(&self, env: &E) -> Result<(), Fault> {
+        self.save_with(env, Batch::default()).await
+    }
+
+    /// Writes the record durably, together with other changes.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn save_with<E: Env>(&self, env: &E, mut batch: Batch) -> Result<(), Fault> {
         let mut bytes = vec![VERSION];
         let record = (self.cluster.as_bytes(), &self.stage);
         let unfit =
             |_| Fault::new(Kind::Internal, "the record of this directory's cluster has no bytes");
         bytes.extend(postcard::to_stdvec(&record).map_err(unfit)?);
-        let mut batch = Batch::default();
         batch.put(Map::RaftState, KEY, bytes);
         env.disk().write(batch, Durability::Synced).await.map_err(failed)
     }

@@ -360,6 +360,13 @@ async fn identify<E: Env>(env: &E, cluster: ClusterId) -> Result<Identity, Fault
     Ok(identity)
 }
 
+/// Returns the change that takes a disk's identity away: one that never heard of its cluster gets another one.
+pub(crate) fn forget_identity() -> Batch {
+    let mut batch = Batch::default();
+    batch.delete(Map::RaftState, IDENTITY);
+    batch
+}
+
 fn unreadable(error: impl ToString) -> Fault {
     Fault::new(Kind::Internal, format!("the metadata cannot be opened: {}", error.to_string()))
 }

@@ -32,6 +32,7 @@ mod wire;
 
 pub use effects::{Effects, Told};
 pub use handle::Meta;
+pub(crate) use handle::forget_identity;
 pub use metrics::MetaMetrics;
 pub use read::Freshness;
 pub use settings::{MetaSettings, Observed, Observer, Planted};
