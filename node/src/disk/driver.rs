@@ -294,6 +294,10 @@ impl Disk for RealDisk {
         self.opened.change(remove).await
     }
 
+    async fn settle(&self, home: Home) -> Result<(), DiskError> {
+        self.opened.look(home, Index::settle).await
+    }
+
     async fn space(&self) -> Result<Space, DiskError> {
         let dir = self.opened.inner.files_dir.clone();
         self.opened.read(move |health| space_at(&dir, health)).await

@@ -5,8 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options,
-    ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    DBCompressionType, DBRecoveryMode, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel,
+    Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::lane::Health;
@@ -20,6 +20,8 @@ const WRITE_BUFFERS_BYTES: usize = 32 << 20;
 /// Bytes of the write buffer of small blocks, and of each other map.
 const SMALL_BUFFER_BYTES: usize = 16 << 20;
 const BUFFER_BYTES: usize = 8 << 20;
+/// Entries of a table of small blocks, one after the other, of which half are deletions when it is to be merged.
+const DELETIONS_WINDOW: usize = 128;
 /// Bytes of log after which the oldest buffers are flushed, so that a restart replays little.
 const LOG_BYTES_MAX: u64 = 128 << 20;
 /// Table files kept open.
@@ -136,6 +138,21 @@ impl Index {
         })
     }
 
+    /// Writes what is in memory to tables, whose log goes then, and of which those that tell mostly of deletions are
+    /// merged with others in the background.
+    pub(super) fn settle(&self) -> Result<(), DiskError> {
+        let maps = Map::ALL.into_iter().filter(|map| map.home() == self.home);
+        let families = maps.map(|map| self.family(map)).collect::<Result<Vec<_>, _>>()?;
+        let families: Vec<_> = families.iter().collect();
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| {
+            if is_full(&error) {
+                DiskError::Full
+            } else {
+                self.health.fail(format!("index flush: {}", error.into_string()))
+            }
+        })
+    }
+
     /// Ends background work. The index is closed when it is dropped.
     pub(super) fn wind_down(&self) {
         self.db.cancel_all_background_work(true);
@@ -248,6 +265,13 @@ fn map_options(map: Map, cache: &Cache) -> Options {
             options.set_write_buffer_size(SMALL_BUFFER_BYTES);
             // Blocks are compressed by whoever made them, or are not worth it.
             options.set_compression_type(DBCompressionType::None);
+            // Whatever is deleted takes its room until its table is merged, which nothing but new blocks would
+            // bring about.
+            options.add_compact_on_deletion_collector_factory(
+                DELETIONS_WINDOW,
+                DELETIONS_WINDOW / 2,
+                0.25,
+            );
         }
         Map::Blocks
         | Map::References

@@ -314,6 +314,13 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// [`DiskError`]
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), DiskError>> + Send;
 
+    /// Has what was deleted from the maps of a home take no more room than it must. Changes nothing that can be
+    /// read.
+    ///
+    /// # Errors
+    /// [`DiskError`]; after any but `Full` the state is unknown and the peer must stop.
+    fn settle(&self, home: Home) -> impl Future<Output = Result<(), DiskError>> + Send;
+
     /// Returns the room on the device.
     ///
     /// # Errors

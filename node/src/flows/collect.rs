@@ -52,8 +52,8 @@ async fn round<E: Env>(context: &Context<E>) -> Result<Duration, Fault> {
         after = Some(last);
     }
     let settings = context.meta.read(Freshness::Local, |state| query::settings(state)).await?;
-    // Before the cluster is known there is nothing to free.
-    Ok(settings.map_or(ROUND_MAX, |settings| Duration::from_millis(settings.grace_ms)))
+    // Before the cluster is known there is nothing to free, and nobody knows how soon there will be.
+    Ok(settings.map_or(ROUND_MIN, |settings| Duration::from_millis(settings.grace_ms)))
 }
 
 async fn dead_among<E: Env>(

@@ -1,8 +1,10 @@
 //! Regaining space: live blocks of a segment are copied forward, then its file is removed.
 //!
-//! A segment is worth it when less than half of it is live; when there is no room for a put, also when little
-//! of it is garbage. One step copies a bounded number of bytes, so that puts wait little. The file goes only
+//! A segment is worth it when less than half of it is live; when nobody has asked for anything for a while, also
+//! when less of it is garbage, and when there is no room for a put, when little of it is. One step copies a bounded number of bytes, so that puts wait little. The file goes only
 //! after the index durably says that nothing lies in it.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::Cid;
@@ -14,11 +16,34 @@ use super::index::{self, Place, Segment, block_in, footprint, segment_key};
 use super::read::Found;
 use super::segment;
 use super::task::Writer;
-use crate::env::{Batch, Disk, DiskError, Durability, Env, Map};
+use crate::env::{Batch, Disk, DiskError, Durability, Env, Home, Map};
 
 /// A segment of which less than this part is garbage stays, even when there is no room: moving fifteen
 /// bytes to gain one would wear the disk out.
 const GARBAGE_PART_MIN: u64 = 16;
+
+/// The same while nobody asks for anything: what was deleted costs at most seven times as much to write.
+const QUIET_GARBAGE_PART_MIN: u64 = 8;
+
+/// Bytes of small blocks that may be freed before the index is cleared of them, which writes a few files.
+const UNSETTLED_BYTES_MAX: u64 = 256 << 10;
+
+/// How long nobody asks for anything before the store counts as quiet.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How long a quiet store waits before it tries again what it had no room for.
+const QUIET_AGAIN: Duration = Duration::from_secs(60);
+
+/// How much it matters that space is regained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Others want the disk.
+    Low,
+    /// Nobody wants it.
+    Quiet,
+    /// A put waits for room.
+    Pressing,
+}
 
 /// A record of the victim that may be live.
 struct Candidate {
@@ -30,7 +55,39 @@ struct Candidate {
 impl<E: Env> Writer<E> {
     /// Says whether a segment is worth moving though nobody waits for room.
     pub(super) fn has_garbage(&self) -> bool {
-        !self.blocked && (self.victim.is_some() || self.pick(false).is_some())
+        !self.blocked && (self.victim.is_some() || self.pick(self.need()).is_some())
+    }
+
+    /// Returns how long to wait for a command before more is regained than now; `None` if there is nothing to
+    /// regain then.
+    pub(super) fn quiet_after(&self) -> Option<Duration> {
+        let pause = match (self.quiet, self.blocked) {
+            (false, _) => QUIET,
+            (true, true) => QUIET_AGAIN,
+            (true, false) => return None,
+        };
+        let is_worth_it =
+            self.victim.is_some() || self.pick(Need::Quiet).is_some() || self.is_unsettled();
+        is_worth_it.then_some(pause)
+    }
+
+    /// Says whether small blocks that were freed are worth being cleared out of the index.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.freed_small_bytes >= UNSETTLED_BYTES_MAX
+    }
+
+    /// Clears small blocks that were freed out of the index.
+    pub(super) async fn settle(&mut self) {
+        // Also if that fails: it is tried again when more was freed.
+        self.freed_small_bytes = 0;
+        if let Err(error) = self.shared.env.disk().settle(Home::Blocks).await {
+            let error = self.fatal(error);
+            tracing::warn!(err = %error, "the index was not cleared of what was freed");
+        }
+    }
+
+    fn need(&self) -> Need {
+        if self.quiet { Need::Quiet } else { Need::Low }
     }
 
     /// Does one step of regaining space if there is something to regain.
@@ -38,7 +95,7 @@ impl<E: Env> Writer<E> {
         if !self.has_garbage() {
             return;
         }
-        match self.reclaim_step(false).await {
+        match self.reclaim_step(self.need()).await {
             Ok(true) => {}
             Ok(false) => self.blocked = true,
             Err(error) => {
@@ -55,7 +112,7 @@ impl<E: Env> Writer<E> {
         }
         self.refresh_room().await?;
         while !self.fits(bytes) {
-            match self.reclaim_step(true).await {
+            match self.reclaim_step(Need::Pressing).await {
                 Ok(true) => self.refresh_room().await?,
                 Ok(false) | Err(StoreError::Full { .. }) => break,
                 Err(error) => return Err(error),
@@ -65,9 +122,9 @@ impl<E: Env> Writer<E> {
     }
 
     /// Moves some blocks out of the victim, or removes it when nothing lives in it. Returns whether that got
-    /// anywhere. `pressed`: a put waits for room.
-    async fn reclaim_step(&mut self, pressed: bool) -> Result<bool, StoreError> {
-        let Some(victim) = self.victim.or_else(|| self.pick(pressed)) else { return Ok(false) };
+    /// anywhere.
+    async fn reclaim_step(&mut self, need: Need) -> Result<bool, StoreError> {
+        let Some(victim) = self.victim.or_else(|| self.pick(need)) else { return Ok(false) };
         self.refresh_room().await?;
         if self.victim.is_none() && !self.fits_moved(self.table.segment(victim).live) {
             // Begun and not finished, it would take space and give none back.
@@ -91,18 +148,18 @@ impl<E: Env> Writer<E> {
     }
 
     /// Returns the segment to move next: of those worth it, the one with the least to copy.
-    fn pick(&self, pressed: bool) -> Option<u32> {
+    fn pick(&self, need: Need) -> Option<u32> {
         let active = self.active.as_ref().map(|active| active.number);
         let worth_it = |(number, segment): &(&u32, &Segment)| {
             let garbage = segment.indexed.saturating_sub(segment.live);
             // The active segment is closed for it; not for every little file's sake.
             let grown = Some(**number) != active
-                || pressed
+                || need != Need::Low
                 || segment.indexed >= self.settings.segment_bytes / 8;
-            let enough = if pressed {
-                garbage >= segment.indexed / GARBAGE_PART_MIN
-            } else {
-                garbage > segment.indexed / 2
+            let enough = match need {
+                Need::Low => garbage > segment.indexed / 2,
+                Need::Quiet => garbage >= segment.indexed / QUIET_GARBAGE_PART_MIN,
+                Need::Pressing => garbage >= segment.indexed / GARBAGE_PART_MIN,
             };
             garbage > 0 && grown && enough
         };

@@ -60,6 +60,8 @@ impl<E: Env> Writer<E> {
             next_number: 1,
             victim: None,
             blocked: false,
+            quiet: false,
+            freed_small_bytes: 0,
             room: None,
         };
         let files = writer.segment_files().await?;

@@ -9,7 +9,7 @@ use protocol::limits::STORE_RELEASE_STEP;
 use super::command::Released;
 use super::draft::Draft;
 use super::error::StoreError;
-use super::index::{self, block_in, owner_in};
+use super::index::{self, Place, block_in, owner_in};
 use super::task::Writer;
 use crate::env::{Disk, Durability, Env, Map};
 
@@ -24,6 +24,7 @@ impl<E: Env> Writer<E> {
             ..Released::default()
         };
         let mut draft = Draft::new(&self.table);
+        let mut freed_small_bytes = 0;
         for cid in roots.iter().filter_map(|key| block_in(key)) {
             draft.drop_references(index::root_keys(&cid, owner));
         }
@@ -38,10 +39,14 @@ impl<E: Env> Writer<E> {
             draft.forget(&cid);
             step.blocks += u64::from(place.is_held());
             step.bytes += place.block_bytes();
+            if let Place::Small { bytes, .. } = place {
+                freed_small_bytes += u64::from(bytes);
+            }
         }
         if !draft.is_empty() {
             let changes = draft.finish();
             self.commit(changes, Durability::Synced).await?;
+            self.freed_small_bytes += freed_small_bytes;
         }
         Ok(step)
     }

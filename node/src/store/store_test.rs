@@ -242,6 +242,51 @@ async fn a_crash_at_any_moment_of_regaining_space_loses_nothing_and_revives_noth
 }
 
 #[tokio::test(start_paused = true)]
+async fn space_comes_back_although_nobody_writes_any_more() {
+    let bench = Bench::new();
+    let store = bench.start().await;
+    let kept: Vec<_> = (0..2).map(|seed| block(seed, 3000)).collect();
+    // Given a segment that is far from full, of which less than a half is let go of.
+    for block in &kept {
+        put(&store, block, B).await.unwrap();
+    }
+    let used_bytes = store.usage().used_bytes;
+    assert!(used_bytes < bench.settings.segment_bytes / 2);
+    put(&store, &block(7, 1200), A).await.unwrap();
+    assert_eq!(store.release(A).await.unwrap().0, 1);
+    // Looked at only: asking the writer anything would wake it.
+    while store.usage().used_bytes != used_bytes {
+        tokio::task::yield_now().await;
+    }
+    all_are_whole(&store, &kept).await;
+    assert_eq!(store.release(B).await.unwrap().0, 2);
+    while store.usage().used_bytes != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_is_cleared_of_small_blocks_that_were_freed() {
+    let mut bench = Bench::new();
+    (bench.settings.capacity_bytes, bench.settings.small_block_bytes) = (8 << 20, 64 << 10);
+    let store = bench.start().await;
+    for seed in 0..100 {
+        put(&store, &block(seed, 4000), A).await.unwrap();
+    }
+    // A few are not worth it.
+    put(&store, &block(100, 4000), B).await.unwrap();
+    assert_eq!(store.release(B).await.unwrap().0, 1);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.disk.settled(), 0);
+    assert_eq!(store.release(A).await.unwrap().0, 100);
+    while bench.disk.settled() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_is_marked_corrupt_only_if_it_is() {
     let bench = Bench::new();
     let store = bench.start().await;

@@ -55,6 +55,10 @@ pub(super) struct Writer<E: Env> {
     pub(super) victim: Option<u32>,
     /// Space could not be regained for want of room; tried again after the next command.
     pub(super) blocked: bool,
+    /// Nobody has asked for anything for a while.
+    pub(super) quiet: bool,
+    /// Bytes of small blocks that were freed, and may still lie in the index.
+    pub(super) freed_small_bytes: u64,
     pub(super) room: Option<Room>,
 }
 
@@ -63,7 +67,7 @@ impl<E: Env> Writer<E> {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut next = None;
         while let Some(command) = self.next_command(&mut next, &mut queue).await {
-            self.blocked = false;
+            (self.blocked, self.quiet) = (false, false);
             match command {
                 Command::Put(put) => {
                     next = self.perform_group(Member::Put(put), &mut queue).await;
@@ -105,8 +109,24 @@ impl<E: Env> Writer<E> {
             match queue.try_recv() {
                 Ok(command) => return Some(command),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) if self.has_garbage() => self.regain().await,
-                Err(mpsc::error::TryRecvError::Empty) => return queue.recv().await,
+                Err(mpsc::error::TryRecvError::Empty) if self.has_garbage() => {
+                    self.regain().await;
+                    continue;
+                }
+                Err(mpsc::error::TryRecvError::Empty) if self.quiet && self.is_unsettled() => {
+                    self.settle().await;
+                    continue;
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            let Some(pause) = self.quiet_after() else { return queue.recv().await };
+            let until = self.shared.env.now().after(pause);
+            tokio::select! {
+                biased; // whoever asks comes first
+                command = queue.recv() => return command,
+                () = self.shared.env.sleep_until(until) => {
+                    (self.blocked, self.quiet) = (false, true);
+                }
             }
         }
     }

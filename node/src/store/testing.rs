@@ -138,6 +138,7 @@ struct DiskState {
     contents: BTreeMap<u64, FileState>,
     device_bytes: u64,
     sync_fails: bool,
+    settled: usize,
 }
 
 /// A disk in memory. Clones are handles to the same one.
@@ -156,6 +157,11 @@ impl MemoryDisk {
     pub(crate) fn new(device_bytes: u64) -> Self {
         let state = DiskState { device_bytes, ..DiskState::default() };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Returns how often the maps were cleared of what was deleted.
+    pub(crate) fn settled(&self) -> usize {
+        self.lock().settled
     }
 
     fn lock(&self) -> MutexGuard<'_, DiskState> {
@@ -239,6 +245,12 @@ impl DiskState {
 impl Disk for MemoryDisk {
     type File = MemoryFile;
     type View = MemoryView;
+
+    async fn settle(&self, _home: Home) -> Result<(), DiskError> {
+        tokio::task::yield_now().await;
+        self.lock().settled += 1;
+        Ok(())
+    }
 
     async fn get(&self, map: Map, key: Bytes) -> Result<Option<Bytes>, DiskError> {
         tokio::task::yield_now().await;
