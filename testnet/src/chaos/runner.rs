@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, full, histories, hostile, leader, members, paused, rot, settings, twenty, vectors,
+    crash, full, histories, hostile, leader, locks, members, paused, rot, settings, twenty,
+    vectors, winners,
 };
 
 /// One scenario.
@@ -22,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -77,6 +78,16 @@ const SCENARIOS: [Scenario; 11] = [
         name: "settings",
         shows: "wrong settings are told at once, a data directory is used once, ends are clean",
         run: |ctx| settings::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "winners",
+        shows: "of writers that race for a name one wins, and all peers show its content",
+        run: |ctx| winners::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "locks",
+        shows: "a lock has one holder, serves in the order of asking, and outlives dead holders",
+        run: |ctx| locks::run(ctx).boxed_local(),
     },
 ];
 

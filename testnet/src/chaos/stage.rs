@@ -130,6 +130,11 @@ impl Stage {
         Ok(self.node(name)?.http.clone())
     }
 
+    /// Returns the addresses of all nodes' HTTP APIs.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.nodes().map(|node| node.http.clone()).collect()
+    }
+
     /// Returns an empty folder beside the network, for files of the scenario.
     pub(super) fn files(&self) -> anyhow::Result<PathBuf> {
         let files = self.dir.path().join("files");

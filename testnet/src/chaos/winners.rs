@@ -1,0 +1,107 @@
+//! Writers that race for one name through different peers: one wins, the others are told, all peers agree.
+
+use anyhow::{Context, ensure};
+use futures::future::{try_join, try_join_all};
+use protocol::api::Object;
+
+use super::requests::{Answer, get, look, put};
+use super::stage::{Ctx, Stage};
+use crate::content::Content;
+use crate::harness::UpOptions;
+
+/// Races for a new name, each followed by one for its first version.
+const ROUNDS: u32 = 50;
+
+/// Writers of a race.
+const WRITERS: u32 = 10;
+
+/// Bytes of a small object, which is one block, and of a larger one, whose upload takes longer than a commit.
+const SIZES: [u64; 2] = [700, (3 << 20) + 1];
+
+/// What won a race.
+struct Winner {
+    object: Object,
+    content: Content,
+}
+
+/// See the module.
+pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
+    let stage = ctx.stage(&UpOptions::default()).await?;
+    let urls = stage.urls();
+    for round in 0..ROUNDS {
+        play(ctx, &stage, &urls, round).await.with_context(|| format!("round {round}"))?;
+    }
+    ctx.note(format!("{} races of {WRITERS} writers, one winner each", 2 * ROUNDS));
+    Ok(())
+}
+
+async fn play(ctx: &Ctx, stage: &Stage, urls: &[String], round: u32) -> anyhow::Result<()> {
+    let name = format!("races/round-{round}");
+    let created = race(ctx, urls, &name, 2 * round, ("if-none-match", "*")).await?;
+    let created = created.won_with(201).context("to create")?;
+    everybody_shows(ctx, urls, &name, &created).await.context("after the creation")?;
+
+    // A version is named by its number or by its content.
+    let seen = match round % 2 {
+        0 => created.object.version.clone(),
+        _ => created.object.cid.clone(),
+    };
+    let tag = format!("\"{}\"", seen.context("an object has a version and a root")?);
+    let replaced = race(ctx, urls, &name, 2 * round + 1, ("if-match", &tag)).await?;
+    let replaced = replaced.won_with(200).context("to replace")?;
+    everybody_shows(ctx, urls, &name, &replaced).await.context("after the replacement")?;
+    stage.names().iter().try_for_each(|name| stage.ensure_running(name))
+}
+
+/// How everybody in a race fared.
+struct Race(Vec<(Content, Answer)>);
+
+/// Has all writers put different bytes at once, on one condition.
+async fn race(
+    ctx: &Ctx,
+    urls: &[String],
+    name: &str,
+    number: u32,
+    condition: (&str, &str),
+) -> anyhow::Result<Race> {
+    let writers = (0..WRITERS).zip(urls.iter().cycle()).map(|(writer, url)| async move {
+        let size = SIZES[number as usize / 2 % SIZES.len()];
+        let content = Content { seed: 1 + number * WRITERS + writer, size };
+        let answer = put(&ctx.http, url, name, content, &[condition]).await?;
+        anyhow::Ok((content, answer))
+    });
+    Ok(Race(try_join_all(writers).await?))
+}
+
+impl Race {
+    /// Returns the winner, which was answered `status`; there must be one, and all others must be told.
+    fn won_with(self, status: u16) -> anyhow::Result<Winner> {
+        let (mut won, lost): (Vec<_>, Vec<_>) =
+            self.0.into_iter().partition(|(_, answer)| (200..300).contains(&answer.status));
+        for (_, answer) in &lost {
+            answer.expect_problem(412, "precondition_failed")?;
+        }
+        ensure!(won.len() == 1, "{} of {WRITERS} writers won", won.len());
+        let (content, answer) = won.remove(0);
+        Ok(Winner { object: answer.expect(status)?.document()?, content })
+    }
+}
+
+/// Fails unless every peer shows what won, and gives its bytes.
+async fn everybody_shows(
+    ctx: &Ctx,
+    urls: &[String],
+    name: &str,
+    winner: &Winner,
+) -> anyhow::Result<()> {
+    let looks = urls.iter().map(|url| async move {
+        let (object, answer) =
+            try_join(look(&ctx.http, url, name), get(&ctx.http, url, name)).await?;
+        ensure!(object == winner.object, "{url} shows {object:?}, {:?} won", winner.object);
+        let bytes = answer.expect(200)?.body;
+        let expected = winner.content.slice(0, winner.content.size);
+        ensure!(bytes == expected, "{url} gives other bytes than those that won");
+        Ok(())
+    });
+    try_join_all(looks).await.map(drop)
+}
