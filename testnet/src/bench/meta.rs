@@ -128,7 +128,7 @@ async fn large(net: &mut Testnet, writer: &Writer, objects: u64) -> anyhow::Resu
     let (few, all) = (rates[1], rates[3]);
     let mut pages = writer.pages(objects).await?;
     pages.sort_by(f64::total_cmp);
-    let at = |share: f64| pages[((pages.len() - 1) as f64 * share).round() as usize];
+    let at = |percent: usize| pages[(pages.len() * percent).div_ceil(100).max(1) - 1];
     let pids = net.state().clusters.iter().flat_map(|cluster| &cluster.nodes);
     let peaks = pids.map(|node| process::peak_bytes(node.pid).unwrap_or(0)).collect();
     let last = net.state().clusters[0].nodes[PEERS - 1].name.clone();
@@ -140,8 +140,8 @@ async fn large(net: &mut Testnet, writer: &Writer, objects: u64) -> anyhow::Resu
         creates_per_s_few: few,
         creates_per_s_all: all,
         create_ratio: all / few,
-        page_p50_ms: at(0.50),
-        page_p99_ms: at(0.99),
+        page_p50_ms: at(50),
+        page_p99_ms: at(99),
         restart_s: begin.elapsed().as_secs_f64(),
         daemon_peak_bytes: peaks,
     })

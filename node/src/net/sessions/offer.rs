@@ -12,7 +12,7 @@ use protocol::wire::{Class, protocol_name};
 
 /// The name of a class's streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClassName {
+pub(in crate::net) struct ClassName {
     class: Class,
     name: StreamProtocol,
 }
@@ -25,7 +25,7 @@ impl AsRef<str> for ClassName {
 
 /// The names of every class's streams within one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Protocols([ClassName; Class::ALL.len()]);
+pub(in crate::net) struct Protocols([ClassName; Class::ALL.len()]);
 
 impl Protocols {
     /// Returns the names within `cluster`.
@@ -50,7 +50,7 @@ impl Protocols {
 
 /// Negotiates one of some classes, or none at all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Offer(Vec<ClassName>);
+pub(in crate::net) struct Offer(Vec<ClassName>);
 
 impl UpgradeInfo for Offer {
     type Info = ClassName;
