@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use super::stage::Ctx;
 use super::steady::Clients;
-use super::views::{leader, running_names};
+use super::views::leader;
 use super::wait::{PATIENCE, Watch, until};
 use crate::harness::UpOptions;
 
@@ -32,8 +32,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         let killed = leader(stage.net()).await?;
         let watch = Watch::start();
         stage.net().kill(&killed)?;
-        let survivors = running_names(stage.net());
-        let acknowledged = survivors.iter().map(async |name| {
+        let survivors = names.iter().filter(|name| **name != killed);
+        let acknowledged = survivors.map(async |name| {
             let url = stage.url(name)?;
             until(PATIENCE, async || clients.steady.write(&url).await).await?;
             anyhow::Ok(watch.elapsed())
