@@ -85,7 +85,11 @@ pub(super) fn falsified(events: &[Event<Operation>]) -> Option<Vec<Event<Operati
             {
                 Some(value)
             }
-            _ => None,
+            Operation::Create { .. }
+            | Operation::Replace { .. }
+            | Operation::Delete { .. }
+            | Operation::Read { .. }
+            | Operation::List { .. } => None,
         })?;
         let mut changed = events.to_vec();
         changed.get_mut(at)?.operation = Operation::Read { key, found: Some(stale) };

@@ -134,7 +134,10 @@ impl Specification for Lock {
 pub(super) fn falsified(events: &[Event<Operation>]) -> Option<Vec<Event<Operation>>> {
     let fence_of = |event: &Event<Operation>| match event.operation {
         Operation::Acquire { told: Some(Told::Granted(fence)), .. } => Some(fence),
-        _ => None,
+        Operation::Acquire { .. }
+        | Operation::Release { .. }
+        | Operation::Withdraw { .. }
+        | Operation::Show { .. } => None,
     };
     let grants = || events.iter().enumerate().filter_map(|(at, e)| Some((at, e, fence_of(e)?)));
     let (first, low, last, high) = grants().find_map(|(first, early, low)| {

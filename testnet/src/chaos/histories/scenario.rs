@@ -53,8 +53,11 @@ pub(crate) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     while world.left() > 0 {
         round(&mut stage, &mut prng, &mut faults).await?;
         let target = world.left().saturating_sub(between);
-        let quiet = async || Ok(ensure!(world.left() <= target, "operations do not go on"));
-        until(QUIET_PATIENCE, quiet).await?;
+        until(QUIET_PATIENCE, async || {
+            ensure!(world.left() <= target, "operations do not go on");
+            Ok(())
+        })
+        .await?;
     }
     while let Some(ended) = clients.join_next().await {
         ended.context("a client panicked")?;
@@ -110,10 +113,13 @@ struct Verdict {
 /// A history and its number.
 type Numbered<T> = (u64, Vec<Event<T>>);
 
+/// Makes a history wrong, if it can.
+type Falsify<T> = fn(&[Event<T>]) -> Option<Vec<Event<T>>>;
+
 /// Judges histories, and falsified ones of them; on all cores, because that is all that is left to do.
 async fn judge_all<S>(
     histories: Vec<Numbered<S::Operation>>,
-    falsified: fn(&[Event<S::Operation>]) -> Option<Vec<Event<S::Operation>>>,
+    falsified: Falsify<S::Operation>,
 ) -> anyhow::Result<Verdict>
 where
     S: Specification<Operation: Send + 'static>,
