@@ -7,6 +7,7 @@
 mod ask;
 mod client;
 mod crash;
+mod edit;
 mod full;
 mod histories;
 mod hostile;
@@ -20,8 +21,10 @@ mod runner;
 mod scale;
 mod segments;
 mod settings;
+mod space;
 mod stage;
 mod steady;
+mod tickets;
 mod tmpfs;
 mod twenty;
 mod vectors;

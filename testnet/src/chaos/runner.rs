@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, full, histories, hostile, leader, locks, members, paused, rot, settings, twenty,
-    vectors, winners,
+    crash, edit, full, histories, hostile, leader, locks, members, paused, rot, settings, space,
+    tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -88,6 +88,21 @@ const SCENARIOS: [Scenario; 13] = [
         name: "locks",
         shows: "a lock has one holder, serves in the order of asking, and outlives dead holders",
         run: |ctx| locks::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "tickets",
+        shows: "bad tickets are refused clearly, strangers get nothing, removed peers are cut off",
+        run: |ctx| tickets::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "edit",
+        shows: "a small change of a large object stores little, and readers get a whole version",
+        run: |ctx| edit::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "space",
+        shows: "what is deleted gives its space back, on every peer, without another write",
+        run: |ctx| space::run(ctx).boxed_local(),
     },
 ];
 

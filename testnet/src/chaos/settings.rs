@@ -99,7 +99,11 @@ async fn one_daemon_a_directory(ctx: &Ctx, folder: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// Returns a port that nobody listens on.
+///
+/// # Errors
+/// There is none.
+pub(super) fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?;
     Ok(listener.local_addr()?.port())
 }
