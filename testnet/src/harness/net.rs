@@ -1,5 +1,6 @@
 //! A whole local network, and what can be done to it.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -270,8 +271,17 @@ impl Testnet {
             return Ok(None);
         };
         let url = format!("{}/api/v1/cluster/invites", host.http);
-        let request = tokens::authorised(self.client.post(&url), &url);
-        let answer = request.json(&CreateInvite::default()).send().await?;
+        let answered = RefCell::new(None);
+        // One that founded its cluster a moment ago may not know yet where others reach it.
+        daemon::wait_until(host, "invite", || async {
+            let request = tokens::authorised(self.client.post(&url), &url);
+            let answer = request.json(&CreateInvite::default()).send().await;
+            let is_too_early = matches!(&answer, Ok(answer) if answer.status().as_u16() == 503);
+            answered.replace(Some(answer));
+            !is_too_early
+        })
+        .await?;
+        let answer = answered.take().context("nobody was asked")??;
         let answer =
             answer.error_for_status().with_context(|| format!("{} does not invite", host.name))?;
         let invited: Invited = serde_json::from_str(&answer.text().await?)?;

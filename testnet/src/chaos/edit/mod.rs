@@ -98,7 +98,7 @@ async fn known(ctx: &Ctx, stage: &Stage, model: &Model) -> anyhow::Result<Known>
     ensure!(object.size == model.size(), "it has {} bytes", object.size);
     let version = object.version.context("it has no version")?;
     let cid = object.cid.context("it has no root")?;
-    Ok(Known { version: version.parse()?, cid, digest: model.digest().await? })
+    Ok(Known { version: version.parse()?, cid, digest: model.digest().await })
 }
 
 /// Changes the object by the command line, and returns what that stored.

@@ -73,7 +73,7 @@ pub(super) async fn run(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
         .await?;
         let since = watch.elapsed();
         // Nor if it is given time.
-        let read = readable(ctx, &at, unread, PATIENCE / 4).await;
+        let read = readable(ctx, &at, unread, CUT_OFF_MAX).await;
         ensure!(read.is_empty(), "{name} reads {} again", read.join(", "));
         ctx.note(format!(
             "{name} read nothing from others {} ms after it was told so ({} ms after its removal was asked for)",

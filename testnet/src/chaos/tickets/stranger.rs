@@ -4,6 +4,7 @@
 //! waiting to be let in.
 
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -173,22 +174,9 @@ async fn driven<T>(connection: &mut StreamMuxerBox, work: impl Future<Output = T
     let mut work = Box::pin(work);
     poll_fn(|cx| {
         // Streams that the other side opens are of no interest, nor is its opinion of this one.
-        while connection.poll_inbound_unpin(cx).is_ready_and(Result::is_ok) {}
+        while matches!(connection.poll_inbound_unpin(cx), Poll::Ready(Ok(_))) {}
         drop(connection.poll_unpin(cx));
         work.as_mut().poll(cx)
     })
     .await
-}
-
-trait ReadyAnd<T> {
-    fn is_ready_and(self, holds: impl FnOnce(&T) -> bool) -> bool;
-}
-
-impl<T> ReadyAnd<T> for std::task::Poll<T> {
-    fn is_ready_and(self, holds: impl FnOnce(&T) -> bool) -> bool {
-        match self {
-            Self::Ready(value) => holds(&value),
-            Self::Pending => false,
-        }
-    }
 }
