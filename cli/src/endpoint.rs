@@ -28,6 +28,9 @@ use crate::token::Token;
 
 /// How long a connection may take to be made. A peer that takes longer costs more than it brings.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may take to answer a question without bytes: longer than it looks for a leader, and then another
+/// one is asked.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a transfer may stand still.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often all peers are asked while they are busy.
@@ -252,7 +255,7 @@ impl Endpoints {
     /// Says whether `peer` answers and takes requests.
     pub(crate) async fn is_ready(&self, peer: &Endpoint) -> Result<(), Refusal> {
         let request = self.http.get(peer.url_of("readyz"));
-        answer(peer, "ask", request, IDLE_TIMEOUT).await.map(drop)
+        answer(peer, "ask", request, ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Returns the bytes of a block, verified. A corrupt copy is asked for elsewhere.

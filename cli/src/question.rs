@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answer::{answer, json_body};
 use crate::args::{Match, Preconditions};
-use crate::endpoint::{Endpoint, Endpoints, First, IDLE_TIMEOUT, Refusal};
+use crate::endpoint::{ANSWER_TIMEOUT, Endpoint, Endpoints, First, Refusal};
 use crate::target::Name;
 
 /// Header with the id of a question that changes something.
@@ -44,7 +44,7 @@ impl Question {
             query: Vec::new(),
             headers: Vec::new(),
             body: Bytes::new(),
-            within: IDLE_TIMEOUT,
+            within: ANSWER_TIMEOUT,
             doing: doing.into(),
         }
     }

@@ -1,14 +1,18 @@
 //! What every flow needs: the services of this peer, and what bounds all flows together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use protocol::Fault;
+use protocol::metadata::{query, session_of};
+use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
 
 use super::parts::Renewed;
+use super::propose::COMMIT_PATIENCE;
 use super::{FlowMetrics, LockWaits};
 use crate::env::Env;
-use crate::meta::Meta;
+use crate::meta::{Freshness, Meta};
 use crate::peers::Peers;
 use crate::rpc::Rpc;
 use crate::sessions::Sessions;
@@ -20,6 +24,9 @@ const TRANSFER_BYTES_MAX: usize = 96 << 20;
 
 /// Uploads and downloads under way at once. Each holds a connection and a few KiB besides its blocks.
 const TRANSFERS_MAX: usize = 256;
+
+/// How often a peer looks whether it has caught up.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
 
 /// Defects that tests switch on, to see that the checks find them. All off in any real daemon.
 #[doc(hidden)]
@@ -57,6 +64,8 @@ pub struct Context<E: Env> {
     /// See [`Planted`].
     pub planted: Planted,
     pub(super) renewed: Renewed,
+    /// The latest session of uploads that this peer has caught up with; none before the first.
+    settled: Arc<AtomicU64>,
     pub(super) memory: Arc<Semaphore>,
     pub(super) transfers: Arc<Semaphore>,
 }
@@ -84,8 +93,40 @@ impl<E: Env> Context<E> {
             metrics: FlowMetrics::default(),
             planted,
             renewed: Renewed::default(),
+            settled: Arc::default(),
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+        }
+    }
+
+    /// Returns once this peer places blocks by a topology that is no older than its own start and the session of
+    /// `upload`. One that just joined reads through all the topologies that the cluster ever had, and the first of
+    /// them had one peer, so that one copy was enough. Cost: nothing but once per session.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when it does not catch up in time.
+    pub(super) async fn catch_up(&self, upload: OwnerId) -> Result<(), Fault> {
+        let session = session_of(upload);
+        let settled = self.settled.load(Ordering::Relaxed);
+        if settled > 0 && settled >= session {
+            return Ok(());
+        }
+        let end = self.env.now().after(COMMIT_PATIENCE);
+        let mut freshness = if settled > 0 { Freshness::Since(session) } else { Freshness::Latest };
+        loop {
+            let agreed = self.meta.read(freshness, |state| query::topologies(state)).await?;
+            let placed = self.peers.view().placement().topology().epoch();
+            if agreed.first().is_some_and(|topology| topology.epoch() == placed) {
+                self.settled.fetch_max(session, Ordering::Relaxed);
+                return Ok(());
+            }
+            if self.env.now() >= end {
+                let detail = "this peer has not caught up with its cluster yet: ask another one, or again soon";
+                return Err(Fault::new(Kind::Unavailable, detail));
+            }
+            // What was read before is still there.
+            freshness = Freshness::Local;
+            self.env.sleep_until(self.env.now().after(CATCH_UP_PAUSE)).await;
         }
     }
 
@@ -94,7 +135,7 @@ impl<E: Env> Context<E> {
         Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| {
             Fault::busy(
                 format!("{TRANSFERS_MAX} transfers are under way through this peer"),
-                std::time::Duration::from_secs(1),
+                Duration::from_secs(1),
             )
         })
     }

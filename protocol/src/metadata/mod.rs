@@ -57,7 +57,7 @@ pub use outcome::{Outcome, Written, decode_answer, encode_answer};
 pub use query::{ListQuery, Listing, NamedObject, UploadState};
 pub use refusal::{Bounded, Need, Quota, Refusal};
 pub use source::{Draft, Source, SourceError};
-pub use table::upload_in;
+pub use table::{session_of, upload_in};
 pub use value::{
     Bucket, Content, Due, DueEntry, Lease, Lock, LockHolder, LockWaiter, Member, MemberState,
     ObjectVersion, Pin, Role, Session, Settings, Ticket, TicketState, Token, Totals, Upload, User,

@@ -57,8 +57,9 @@ pub(super) fn number_in(key: &[u8]) -> Result<u64, ApplyError> {
     })
 }
 
-/// Returns the session that an upload began in.
-pub(super) fn session_of(upload: OwnerId) -> u64 {
+/// Returns the number of the session that an upload began in: the log index at which it was opened.
+#[must_use]
+pub fn session_of(upload: OwnerId) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *upload.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -238,6 +238,7 @@ impl Testnet {
             data_dir,
             zone,
             flags: all,
+            former_ids: Vec::new(),
         })
     }
 
@@ -254,9 +255,14 @@ impl Testnet {
         {
             flags.extend(["--join".to_owned(), ticket]);
         }
+        let is_new = !node.data_dir.join("key").exists();
         let pid = daemon::start(node, &flags)?;
         if let Some(node) = self.state.node_mut(name) {
             node.pid = pid;
+            if is_new && !node.peer_id.is_empty() {
+                // Its data was destroyed: it is another peer now, of the same name as the one that stays away.
+                node.former_ids.push(std::mem::take(&mut node.peer_id));
+            }
         }
         Ok(())
     }
@@ -298,7 +304,7 @@ impl Testnet {
         let own = cluster
             .peers
             .iter()
-            .find(|peer| peer.name == name)
+            .find(|peer| peer.name == name && !node.former_ids.contains(&peer.peer_id))
             .with_context(|| format!("node {name} does not know itself"))?;
         let (peer_id, id) = (own.peer_id.clone(), cluster.id.clone());
         if let Some(node) = self.state.node_mut(name) {

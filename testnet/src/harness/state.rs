@@ -59,6 +59,9 @@ pub struct NodeState {
     pub zone: String,
     /// Flags it is started with, the same at every start.
     pub flags: Vec<String>,
+    /// Peer ids that it had before its data was destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_ids: Vec<String>,
 }
 
 impl State {

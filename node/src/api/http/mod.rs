@@ -101,6 +101,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(watched)
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(middleware::map_response(problem::documented))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .with_state(api)
 }

@@ -9,6 +9,9 @@ use protocol::api::Problem;
 use protocol::{Fault, Kind};
 use tracing::error;
 
+/// Bytes of a refusal of the HTTP library that are passed on.
+const REFUSAL_BYTES_MAX: usize = 4096;
+
 /// A failure on its way to an HTTP client.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) Fault);
@@ -43,6 +46,22 @@ fn respond(status: StatusCode, problem: &Problem, retry_after_s: Option<u64>) ->
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Makes a problem document of a refusal by the HTTP library, which knows plain text only: a path that is no text, a
+/// body that is no JSON.
+pub(super) async fn documented(response: Response) -> Response {
+    let status = response.status();
+    let is_text = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !status.is_client_error() || !is_text {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await;
+    let detail = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    at_status(status, &Fault::new(Kind::Invalid, detail))
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> Response {

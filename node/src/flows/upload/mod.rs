@@ -91,6 +91,7 @@ pub(super) async fn upload_pieces<E: Env>(
     options: UploadOptions,
 ) -> Result<Uploaded, Fault> {
     let permit = context.admit()?;
+    context.catch_up(owner).await?;
     let flow = Flow::new(context.clone(), owner, options);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload", async move {
@@ -114,6 +115,7 @@ pub(super) async fn upload_block<E: Env>(
     options: UploadOptions,
 ) -> Result<(), Fault> {
     let permit = context.admit()?;
+    context.catch_up(owner).await?;
     let checked = bytes.clone();
     if !context.env.compute(move || cid.matches(&checked)).await {
         return Err(Fault::new(Kind::Invalid, format!("the bytes do not hash to {cid}")));
