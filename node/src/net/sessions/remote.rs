@@ -178,7 +178,8 @@ impl Remote {
             self.begin_on(id, opens);
             return;
         }
-        if self.has_returned(id, class) {
+        // The side that chooses has reasons of its own to move to a newer connection.
+        if self.chooses && self.has_returned(id, class) {
             self.leave_behind(id);
         }
         if !self.chooses && self.bearer(class) != Some(id) {
