@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::metadata::{Source, query};
+use protocol::topology::Topology;
 use protocol::{Fault, Kind};
 
 use super::Api;
@@ -19,16 +20,23 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: requests will be served. The API starts only when the store has recovered; a peer that joined a moment
-/// ago is ready once it knows that it is a member, and with it who may ask what.
+/// ago is ready once it knows that it is a member, and with it who may ask what, and places blocks as the cluster does.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Failure> {
     if api.stopping.load(Ordering::Relaxed) {
         return Err(Failure(Fault::new(Kind::Unavailable, "this peer is shutting down")));
     }
     let own = api.node.meta().raft_id().0;
-    let read = move |state: &dyn Source| query::member(state, own);
-    if api.node.meta().read(Freshness::Local, read).await?.is_none() {
-        let detail = "this peer has not heard from its cluster yet that it is a member";
-        return Err(Failure(Fault::new(Kind::Unavailable, detail)));
+    let read = move |state: &dyn Source| {
+        let is_member = query::member(state, own)?.is_some();
+        Ok((is_member, query::topologies(state)?.first().map(Topology::epoch)))
+    };
+    let (is_member, agreed) = api.node.meta().read(Freshness::Local, read).await?;
+    let unready = |detail: &str| Err(Failure(Fault::new(Kind::Unavailable, detail)));
+    if !is_member {
+        return unready("this peer has not heard from its cluster yet that it is a member");
+    }
+    if agreed.is_some_and(|epoch| epoch != api.node.peers().view().placement().topology().epoch()) {
+        return unready("this peer does not place blocks yet as its cluster does");
     }
     Ok("ready\n")
 }
