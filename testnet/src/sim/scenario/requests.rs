@@ -83,24 +83,11 @@ fn written(written: &Written) -> Told {
 
 /// Takes a written version out of an answer.
 fn expect_written(outcome: Outcome) -> Result<Written, Fault> {
-    match outcome {
-        Outcome::Written(written) => Ok(written),
-        other @ (Outcome::Done
-        | Outcome::TokenCreated { .. }
-        | Outcome::Deleted { .. }
-        | Outcome::Unpinned { .. }
-        | Outcome::Purged { .. }
-        | Outcome::SessionOpened { .. }
-        | Outcome::Leased { .. }
-        | Outcome::Expired { .. }
-        | Outcome::Granted { .. }
-        | Outcome::Queued { .. }
-        | Outcome::Invited { .. }
-        | Outcome::Joined { .. }
-        | Outcome::TopologySet { .. }) => {
-            Err(Fault::new(Kind::Internal, format!("another answer: {other:?}")))
-        }
-    }
+    if let Outcome::Written(written) = outcome { Ok(written) } else { Err(another(&outcome)) }
+}
+
+fn another(outcome: &Outcome) -> Fault {
+    Fault::new(Kind::Internal, format!("another answer: {outcome:?}"))
 }
 
 /// Asks for the current version of a name, and notes what was told.
@@ -215,22 +202,11 @@ impl Asker {
             let ObjectName { bucket, key } = object_name(&key);
             let op = Op::Delete { bucket, key, precondition: Precondition::default() };
             let outcome = node.meta().propose(op, actor(), COMMIT_PATIENCE).await;
-            let outcome = outcome.and_then(|outcome| match outcome {
-                Outcome::Deleted { version } => Ok(version),
-                other @ (Outcome::Done
-                | Outcome::TokenCreated { .. }
-                | Outcome::Written(_)
-                | Outcome::Unpinned { .. }
-                | Outcome::Purged { .. }
-                | Outcome::SessionOpened { .. }
-                | Outcome::Leased { .. }
-                | Outcome::Expired { .. }
-                | Outcome::Granted { .. }
-                | Outcome::Queued { .. }
-                | Outcome::Invited { .. }
-                | Outcome::Joined { .. }
-                | Outcome::TopologySet { .. }) => {
-                    Err(Fault::new(Kind::Internal, format!("another answer: {other:?}")))
+            let outcome = outcome.and_then(|outcome| {
+                if let Outcome::Deleted { version } = outcome {
+                    Ok(version)
+                } else {
+                    Err(another(&outcome))
                 }
             });
             oracle.end(number, told(&outcome, |version| Told::Deleted(*version)));
