@@ -122,7 +122,8 @@ impl std::str::FromStr for Share {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        let numbers =
+            text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
         match numbers {
             Some((k, every)) if (1..=every).contains(&k) => Ok(Self { first: k - 1, every }),
             Some(_) | None => Err("a share is K/N, with K from 1 to N".to_owned()),
@@ -151,7 +152,8 @@ pub async fn run(only: &[String], share: Share, operations: u64) -> anyhow::Resu
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (mut passed, mut failed) = (0_usize, 0_usize);
-    let chosen = |scenario: &&Scenario| only.is_empty() || only.iter().any(|name| name == scenario.name);
+    let chosen =
+        |scenario: &&Scenario| only.is_empty() || only.iter().any(|name| name == scenario.name);
     for scenario in SCENARIOS.iter().filter(chosen).skip(share.first).step_by(share.every) {
         let watch = Watch::start();
         let ctx = Ctx::new(operations)?;

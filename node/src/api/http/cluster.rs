@@ -49,7 +49,7 @@ async fn cluster(api: &Api) -> Result<api::Cluster, Failure> {
     let (settings, members) = api.node.meta().read(Freshness::Local, read).await?;
     let view = api.node.peers().view();
     let status = api.node.meta().status();
-    let voters = status.voters();
+    let voters = &status.agreed_voters;
     let peer = |member: &Member| {
         let info = view.peers().get(&member.peer);
         let state = match (member.state, info.map(|info| view.liveness(info))) {
