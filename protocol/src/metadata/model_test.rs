@@ -221,12 +221,18 @@ impl Model {
                 }
                 let before = self.clone();
                 self.mark(index, at, actor, from);
-                let said =
-                    self.write(index, at, actor, to, source.content?, &source.tags, source.public)?;
-                if from.bucket == to.bucket {
-                    self.within_quotas(&before, &to.bucket).then_some(())?;
-                }
-                return Some(said);
+                // Quotas hold against the bucket as it was before the command.
+                let (content, tags) = (source.content?, &source.tags);
+                return self.write_since(
+                    &before,
+                    index,
+                    at,
+                    actor,
+                    to,
+                    content,
+                    tags,
+                    source.public,
+                );
             }
             Op::Restore { bucket, key, version, precondition } => {
                 let name = ObjectName { bucket: bucket.clone(), key: key.clone() };
@@ -379,14 +385,28 @@ impl Model {
         tags: &Tags,
         public: bool,
     ) -> Said {
-        let before = self.clone();
+        self.write_since(&self.clone(), index, at, actor, name, content, tags, public)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a model is plain")]
+    fn write_since(
+        &mut self,
+        before: &Self,
+        index: u64,
+        at: WallTime,
+        actor: &Actor,
+        name: &ObjectName,
+        content: Content,
+        tags: &Tags,
+        public: bool,
+    ) -> Said {
         let replaced = self.current(name).map(|current| current.version);
         self.refer(content.upload, content.root, content.size)?;
         let Content { root, size, .. } = content;
         let owner = self.owner(actor, &name.bucket);
         let (tags, content) = (tags.clone(), Some(content));
         self.add(name, ModelVersion { version: index, owner, modified: at, content, tags, public });
-        self.within_quotas(&before, &name.bucket).then_some(())?;
+        self.within_quotas(before, &name.bucket).then_some(())?;
         Some(Outcome::Written(super::Written {
             version: index,
             root,
