@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::args::{ClusterCommand, Invite, PeerChange};
-use crate::endpoint::Endpoints;
+use crate::endpoint::{ANSWER_TIMEOUT, Endpoints};
 use crate::failure::Failure;
 use crate::output::{self, Progress};
 use crate::question::Question;
@@ -23,7 +23,8 @@ use crate::target::segment;
 
 /// How long a peer is asked to wait with its answer about a drain: well below the time after which it
 /// counts as gone.
-const DRAIN_POLL: Duration = Duration::from_secs(20);
+const DRAIN_POLL: Duration = Duration::from_secs(5);
+const _: () = assert!(DRAIN_POLL.as_secs() * 2 < ANSWER_TIMEOUT.as_secs());
 
 /// Does what is asked with the cluster of the first peer that answers.
 ///
@@ -69,10 +70,11 @@ pub(crate) async fn run(
             output::line(&output::plain(&format!("withdrew ticket {id}")))
         }
         ClusterCommand::Drain { peer, wait } => drain(endpoints, peer, *wait, json).await,
-        ClusterCommand::Remove { peer } => {
+        ClusterCommand::Remove { peer, force } => {
             let peer = find(endpoints, peer).await?;
             let doing = format!("remove peer {}", peer.peer_id);
-            Question::change(Method::DELETE, path_of(&peer), doing).tell(endpoints).await?;
+            let question = Question::change(Method::DELETE, path_of(&peer), doing);
+            question.parameter("force", force).tell(endpoints).await?;
             if json {
                 return output::json(&json!({ "peer_id": peer.peer_id, "name": peer.name }));
             }
@@ -139,8 +141,9 @@ async fn drain(
         }
         if left.is_some_and(|left| left.is_zero()) {
             let detail = format!(
-                "peer {} is still being drained; do not switch it off, run the command again to wait on",
-                peer.peer_id
+                "peer {} is still being drained; do not switch it off, run the command again to wait on{}",
+                peer.peer_id,
+                away(&read(endpoints).await?)
             );
             return Err(Fault::new(Kind::Unavailable, detail).into());
         }
@@ -151,6 +154,17 @@ async fn drain(
     }
     let line = format!("drained {}  {}: it can be switched off", drained.peer_id, drained.name);
     output::line(&output::plain(&line))
+}
+
+/// Returns what a drain may be waiting for: copies need peers to hold them.
+fn away(cluster: &Cluster) -> String {
+    let away =
+        cluster.peers.iter().filter(|peer| peer.state != "alive" && peer.state != "draining");
+    let names: Vec<&str> = away.map(|peer| peer.name.as_str()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!(" (its blocks need enough others, and {} are away)", names.join(", ")),
+    }
 }
 
 /// Returns the peer that is meant: by its id, its name, or the beginning of its id.

@@ -31,6 +31,9 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer a question without bytes: longer than it looks for a leader, and then another
 /// one is asked.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a peer may take to say that it is there, where others could be asked instead. One that hangs, as a stopped
+/// process does, takes connections and says nothing.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a transfer may stand still.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often all peers are asked while they are busy.
@@ -92,6 +95,17 @@ impl Refusal {
         }
     }
 
+    /// Says whether the peer is at fault rather than the question: others are asked before it from then on.
+    fn is_the_peers(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Answered(fault) => {
+                matches!(fault.kind, Kind::Unavailable | Kind::Busy | Kind::Internal)
+            }
+            Self::Final(_) => false,
+        }
+    }
+
     /// Returns how long to leave a busy peer alone; `None` if asking again would not help.
     fn busy_wait(&self) -> Option<Duration> {
         match self {
@@ -128,6 +142,8 @@ pub(crate) struct Endpoint {
     url: Url,
     /// What it is sent as `Authorization`. Printed as "Sensitive".
     token: Option<HeaderValue>,
+    /// Whether it answered once: another one need not be probed for it.
+    is_known: AtomicBool,
     has_failed: AtomicBool,
 }
 
@@ -183,7 +199,11 @@ impl Endpoints {
             let mut worst: Option<Refusal> = None;
             for index in self.order(first) {
                 let peer = &self.peers[index];
-                let refusal = match attempt(peer).await {
+                let outcome = match self.probe(peer).await {
+                    Ok(()) => attempt(peer).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let refusal = match outcome {
                     Ok(done) => {
                         peer.has_failed.store(false, Ordering::Relaxed);
                         return Ok(done);
@@ -191,7 +211,7 @@ impl Endpoints {
                     Err(Refusal::Final(fault)) => return Err(fault),
                     Err(refusal) => refusal,
                 };
-                if matches!(refusal, Refusal::Unreachable(_)) {
+                if refusal.is_the_peers() {
                     peer.has_failed.store(true, Ordering::Relaxed);
                 }
                 if worst.as_ref().is_none_or(|worst| refusal.weight() > worst.weight()) {
@@ -205,6 +225,20 @@ impl Endpoints {
             sleep(wait).await;
             round += 1;
         }
+    }
+
+    /// Finds out whether a peer that was not asked before is there, where there are others.
+    async fn probe(&self, peer: &Endpoint) -> Result<(), Refusal> {
+        if self.peers.len() > 1 && !peer.is_known.load(Ordering::Relaxed) {
+            let request = self.http.get(peer.url_of("readyz"));
+            match answer(peer, "ask", request, PROBE_TIMEOUT).await {
+                // Whatever it says of its health, it says something.
+                Ok(_) | Err(Refusal::Final(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+            peer.is_known.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     #[cfg(test)]
@@ -301,7 +335,12 @@ impl Endpoint {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { token: token.of(&url), url, has_failed: AtomicBool::new(false) })
+        Ok(Self {
+            token: token.of(&url),
+            url,
+            is_known: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+        })
     }
 
     /// Returns the address of `path`, percent-encoded, below this one.
@@ -338,6 +377,8 @@ impl Display for Endpoint {
 mod tests {
     use std::time::Duration;
 
+    use std::sync::atomic::Ordering;
+
     use protocol::{Fault, Kind};
 
     use super::{Endpoints, First, Refusal};
@@ -345,7 +386,10 @@ mod tests {
 
     fn endpoints(urls: &[&str]) -> Endpoints {
         let urls: Vec<_> = urls.iter().map(|url| (*url).to_owned()).collect();
-        Endpoints::new(&urls, &Token::default()).unwrap()
+        let endpoints = Endpoints::new(&urls, &Token::default()).unwrap();
+        // Nobody is there to be probed.
+        endpoints.peers.iter().for_each(|peer| peer.is_known.store(true, Ordering::Relaxed));
+        endpoints
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {

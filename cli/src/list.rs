@@ -35,7 +35,7 @@ pub(crate) async fn run(endpoints: &Endpoints, args: &List, json: bool) -> Resul
     let mut pages = Pages::new(endpoints, question, args.limit, args.after.clone());
     let has_bucket = args.place.is_some();
     let mut prefixes = Vec::new();
-    let mut rows = if json { Some(JsonRows::open("objects")?) } else { None };
+    let mut rows = json.then(|| JsonRows::open("objects"));
     while let Some(page) = pages.next::<Listing>().await? {
         match &mut rows {
             Some(rows) => {
@@ -68,7 +68,7 @@ pub(crate) async fn buckets(
 ) -> Result<(), Failure> {
     let question = Question::get("buckets", "list the buckets");
     let mut pages = Pages::new(endpoints, question, limit, after);
-    let mut rows = if json { Some(JsonRows::open("buckets")?) } else { None };
+    let mut rows = json.then(|| JsonRows::open("buckets"));
     let mut table = Vec::new();
     while let Some(page) = pages.next::<Buckets>().await? {
         match &mut rows {
@@ -100,7 +100,7 @@ pub(crate) async fn versions(
     let doing = format!("list the versions of {}", args.name);
     let question = Question::get(args.name.path("versions"), doing);
     let mut pages = Pages::new(endpoints, question, args.limit, args.after.clone());
-    let mut rows = if json { Some(JsonRows::open("versions")?) } else { None };
+    let mut rows = json.then(|| JsonRows::open("versions"));
     while let Some(page) = pages.next::<VersionsPage>().await? {
         match &mut rows {
             Some(rows) => rows.rows(&page.versions)?,

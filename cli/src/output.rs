@@ -108,30 +108,30 @@ pub(crate) fn object_line(object: &Object) -> String {
 /// Prints a long array, or an object with one in it, row by row, so that its rows need no memory.
 #[derive(Debug)]
 pub(crate) struct JsonRows {
+    /// What comes before the first row, until it is printed: a question that is refused prints nothing.
+    head: String,
     has_rows: bool,
 }
 
 impl JsonRows {
-    /// Prints the beginning, up to the first row of the array `name`. Errors as [`line()`].
-    pub(crate) fn open(name: &str) -> Result<Self, Failure> {
-        text(&format!("{{\"{name}\":["))?;
-        Ok(Self { has_rows: false })
+    /// Returns an object with the array `name`. Prints nothing yet.
+    pub(crate) fn open(name: &str) -> Self {
+        Self { head: format!("{{\"{name}\":["), has_rows: false }
     }
 
-    /// Prints the beginning of an array that stands alone. Errors as [`line()`].
-    pub(crate) fn array() -> Result<Self, Failure> {
-        text("[")?;
-        Ok(Self { has_rows: false })
+    /// Returns an array that stands alone. Prints nothing yet.
+    pub(crate) fn array() -> Self {
+        Self { head: "[".to_owned(), has_rows: false }
     }
 
     /// Prints the end of an array that stands alone. Errors as [`line()`].
-    pub(crate) fn close_array(self) -> Result<(), Failure> {
-        line("]")
+    pub(crate) fn close_array(mut self) -> Result<(), Failure> {
+        line(&format!("{}]", std::mem::take(&mut self.head)))
     }
 
     /// Prints some rows. Errors as [`line()`].
     pub(crate) fn rows<T: Serialize>(&mut self, rows: &[T]) -> Result<(), Failure> {
-        let mut out = String::new();
+        let mut out = std::mem::take(&mut self.head);
         for row in rows {
             out.push_str(if self.has_rows { ",\n" } else { "\n" });
             out.push_str(&json_text(row));
@@ -141,9 +141,10 @@ impl JsonRows {
     }
 
     /// Prints the end of the array, what else the object has, and its end. Errors as [`line()`].
-    pub(crate) fn close(self, rest: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
+    pub(crate) fn close(mut self, rest: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
         let rest = rest.iter().map(|(name, value)| format!(",\n\"{name}\":{value}"));
-        line(&format!("]{}}}", rest.collect::<String>()))
+        let head = std::mem::take(&mut self.head);
+        line(&format!("{head}]{}}}", rest.collect::<String>()))
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run(endpoints: &Endpoints, args: &Remove, json: bool) -> Res
     // All are read before one is removed: a slip in the last one costs nothing.
     let jobs = args.targets.iter().map(|target| job(target, args));
     let jobs: Vec<Job> = jobs.collect::<Result<_, _>>()?;
-    let mut report = Report { rows: if json { Some(JsonRows::array()?) } else { None }, count: 0 };
+    let mut report = Report { rows: json.then(JsonRows::array), count: 0 };
     let mut ended = Ok(());
     for job in &jobs {
         ended = match job {

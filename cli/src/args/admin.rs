@@ -168,12 +168,15 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "S", value_parser = duration)]
         wait: Option<Duration>,
     },
-    /// Take a peer out of the cluster; what only it holds is lost, so drain it first
+    /// Take a peer out of the cluster: one that was drained, or that is lost
     #[command(after_help = "Example: shoal cluster remove attic")]
     Remove {
         /// Peer id, the beginning of one, or the peer's name
         #[arg(value_name = "PEER")]
         peer: String,
+        /// Also one that is there and was not drained: what only it holds is lost
+        #[arg(long)]
+        force: bool,
     },
     /// Change the zone or the capacity of a peer
     #[command(after_help = "Example: shoal cluster set attic --zone house --capacity 2TB")]

@@ -429,7 +429,7 @@ fn peers_are_drained_removed_and_changed_by_name() {
     let (peer, home) = (Fake::start(), home());
     let run = |args: &[&str]| shoal(&[&peer.url], args, home.path());
     let view = r#"{"peer_id":"12D3KooX","name":"a0","zone":"z","capacity":1,"used":0,"state":"draining","raft":"voter","addrs":[]}"#;
-    let drain = "POST /api/v1/cluster/peers/12D3KooX/drain?wait_ms=20000";
+    let drain = "POST /api/v1/cluster/peers/12D3KooX/drain?wait_ms=5000";
     peer.script(drain, &[(202, view), (202, view), (200, view)]);
     assert_eq!(json_of(&run(&["cluster", "drain", "a0", "--json"]))["peer_id"], "12D3KooX");
     assert_eq!(peer.seen(drain).len(), 3, "asked until it is done");

@@ -1,7 +1,7 @@
 //! Giving one's blocks to others, so that this peer can be switched off for good.
 //!
 //! Goes through the owners of this peer's blocks and sees to it that every peer of the replica set refers to
-//! each block on the owner's behalf. It says so when a whole pass found nothing left to give, and nobody could
+//! each block on the owner's behalf, or whoever comes next where one of those is away. It says so when a whole pass found nothing left to give, and nobody could
 //! have sent it more meanwhile. Never: removes a block here.
 
 use std::time::Duration;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use protocol::limits::{HAS_CIDS_MAX, OWNERS_MAX};
 use protocol::metadata::{Actor, MemberState, Op, query};
-use protocol::placement::Partition;
 use protocol::topology::Epoch;
 use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
@@ -108,10 +107,21 @@ fn targets<E: Env>(
     if topology.epoch() != epoch {
         return Err(Fault::new(Kind::Conflict, "the topology changed meanwhile; beginning anew"));
     }
-    let copies = topology.copies().get();
-    let targets = cids.iter().flat_map(|cid| {
-        let ranked = view.placement().ranked(Partition::of(cid), copies);
-        ranked.into_iter().map(|peer| (*cid, peer))
-    });
-    Ok(targets.collect())
+    let copies = topology.copies();
+    let mut targets = Vec::new();
+    for cid in cids {
+        // Whoever is away cannot be given anything now; those who come next stand in.
+        let there = view.candidates(cid).into_iter().filter(|candidate| candidate.usable);
+        let there: Vec<PeerId> = there.take(copies.get()).map(|candidate| candidate.peer).collect();
+        if there.len() < copies.write_quorum() {
+            let detail = format!(
+                "{} of the {} peers that should hold {cid} are there: too few to be safe without this one",
+                there.len(),
+                copies.get()
+            );
+            return Err(Fault::new(Kind::Unavailable, detail));
+        }
+        targets.extend(there.into_iter().map(|peer| (*cid, peer)));
+    }
+    Ok(targets)
 }

@@ -1,6 +1,6 @@
 //! Removing a peer from the cluster, when the others can do without it.
 //!
-//! A removed peer is cut off at once, and its vote is taken only after that. So this waits until those that are
+//! One that is there gives its blocks away first, or somebody says that they may be lost. A removed peer is cut off at once, and its vote is taken only after that. So this waits until those that are
 //! there are a majority without it: whoever is removed right after another one, or while others are away, would
 //! leave a cluster that can agree on nothing, for good. Never: takes a vote itself; the leader does.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use protocol::membership::Liveness;
 use protocol::metadata::voters::may_leave;
-use protocol::metadata::{Member, Op};
+use protocol::metadata::{Member, MemberState, Op};
 use protocol::{Fault, Kind};
 
 use super::Context;
@@ -26,8 +26,24 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Returns the change that removes a member, once the others would still be a majority of the voters.
 ///
 /// # Errors
-/// [`Kind::Conflict`] when they would not, also after some seconds; [`Kind::Unavailable`] when there is none now.
-pub(crate) async fn removal<E: Env>(context: &Context<E>, member: &Member) -> Result<Op, Fault> {
+/// [`Kind::Conflict`] when they would not, also after some seconds, or when it was not drained;
+/// [`Kind::Unavailable`] when there is no majority now.
+///
+/// `force`: whether what only it holds may be lost.
+pub(crate) async fn removal<E: Env>(
+    context: &Context<E>,
+    member: &Member,
+    force: bool,
+) -> Result<Op, Fault> {
+    let is_there = live(context, std::slice::from_ref(member)).contains(&member.raft_id);
+    if is_there && !force && member.state != MemberState::Drained {
+        let detail = format!(
+            "peer {} is there and may hold what nobody else does: drain it first (`shoal cluster drain`), or \
+             remove it with force=true (`--force`) if that may be lost",
+            member.peer
+        );
+        return Err(Fault::new(Kind::Conflict, detail));
+    }
     let end = context.env.now().after(VOTERS_PATIENCE);
     loop {
         let members = context.meta.read(Freshness::Latest, |state| all_members(state)).await?;

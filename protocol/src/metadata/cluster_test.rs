@@ -79,6 +79,13 @@ fn users_who_are_needed_stay() {
     assert_eq!(world.user("admin", remove("admin")), Err(last));
     assert!(matches!(world.user("ann", remove("bob")), Err(Refusal::Denied { .. })));
     world.user("admin", Op::CreateUser { name: user("eve"), role: Role::Admin }).unwrap();
+    // Somebody without a token cannot stand in.
+    let last = Refusal::LastAdmin { user: user("admin") };
+    assert_eq!(world.user("admin", remove("admin")), Err(last.clone()));
+    let founding = query::tokens(&world.map, Some(&user("admin")), None, 10).unwrap()[0].id;
+    assert_eq!(world.user("admin", Op::RevokeToken { id: founding }), Err(last));
+    world.user("eve", token("eve", 7)).unwrap();
+    world.user("admin", Op::RevokeToken { id: founding }).unwrap();
     world.user("eve", remove("admin")).unwrap();
     world.user("ann", Op::RemoveBucket { name: bucket("docs") }).unwrap();
     world.user("eve", remove("ann")).unwrap();

@@ -122,7 +122,9 @@ pub enum Refusal {
         buckets: u64,
     },
     /// Nobody could do anything any more.
-    #[error("{user} is the last administrator: make another one first")]
+    #[error(
+        "without this, nobody could administer the cluster: give another administrator than {user} a token first, or {user} another one"
+    )]
     LastAdmin {
         /// Which.
         user: UserName,
@@ -242,7 +244,7 @@ pub enum Refusal {
     #[error("a ticket with this secret exists already: make one with another secret")]
     TicketExists,
     /// The ticket came too late.
-    #[error("the ticket expired at {} ms after 1970: ask for a new one", expires.as_unix_millis())]
+    #[error("the ticket expired: ask for a new one (`shoal cluster invite`)")]
     TicketExpired {
         /// When it ended.
         expires: WallTime,

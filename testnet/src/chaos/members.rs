@@ -41,7 +41,7 @@ async fn too_many_leave(ctx: &Ctx) -> anyhow::Result<()> {
     let lost: Vec<&str> = lost.iter().take(2).map(String::as_str).collect();
     stage.net().kill_all(&lost)?;
     let (asked, wanted) = (stage.node(asked)?.clone(), stage.node(wanted)?.peer_id.clone());
-    let path = |id: &str| format!("{}/api/v1/cluster/peers/{id}", asked.http);
+    let path = |id: &str| format!("{}/api/v1/cluster/peers/{id}?force=true", asked.http);
     // Those that were lost are known to be away before long; until then one looks as good as another.
     until(PATIENCE, async || {
         let seen = stage.net().cluster_at(&asked).await?;

@@ -126,17 +126,22 @@ pub(super) async fn set(
 }
 
 /// Removes a peer: it is cut off at once and can come back only empty, with a new ticket. Refused while the others
-/// could not agree without it. For administrators.
-#[utoipa::path(delete, path = "/api/v1/cluster/peers/{id}", responses((status = 204)))]
+/// could not agree without it, and unless `force` while it is there and was not drained. For administrators.
+#[utoipa::path(delete, path = "/api/v1/cluster/peers/{id}", params(("force" = Option<bool>, Query)),
+    responses((status = 204)))]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
+    let mut params = Params::new(query);
+    let force = params.flag("force")?.unwrap_or(false);
+    params.end("force")?;
     caller.must_be_admin()?;
     let member = member(&api, &id).await?;
-    let op = removal(api.node.context(), &member).await?;
+    let op = removal(api.node.context(), &member, force).await?;
     proposed(&api, &caller, &headers, op).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -199,6 +204,17 @@ pub(super) async fn invite(
     let expires = documents::time_text(expires);
     let invited = api::Invited { id: id.to_string(), ticket: ticket.to_text(), expires };
     Ok((StatusCode::CREATED, Json(invited)))
+}
+
+/// Invites a peer: the same as making a ticket, under the name of what comes of it. For administrators.
+#[utoipa::path(post, path = "/api/v1/cluster/peers", request_body = api::CreateInvite,
+    responses((status = 201, body = api::Invited)))]
+pub(super) async fn add(
+    api: State<Arc<Api>>,
+    caller: Caller,
+    body: Option<Json<api::CreateInvite>>,
+) -> Result<(StatusCode, Json<api::Invited>), Failure> {
+    invite(api, caller, body).await
 }
 
 /// Lists the tickets that can still be used. For administrators.

@@ -76,6 +76,7 @@ pub(super) async fn store(
 ) -> Result<Response, Failure> {
     // First, so that also a body that is refused unread is read to its end.
     let pieces = body::pieces(api.node.env().clone(), body);
+    params::no_condition(&headers)?;
     let mut params = Params::new(query);
     let options = options(&mut params)?;
     let upload = upload_of(&mut params)?;
@@ -195,10 +196,12 @@ pub(super) async fn serve(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
+    params::no_time_condition(headers)?;
     let cid = entity.root;
     let etag = format!("\"{cid}\"");
     let matches = |value: &HeaderValue| matches_tag(value, &etag, entity.version);
-    if headers.get(header::IF_MATCH).is_some_and(|value| !matches(value)) {
+    let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
+    if wanted.peek().is_some() && !wanted.any(matches) {
         let detail = format!("If-Match names something else than {} is", entity.what);
         return Err(Fault::new(Kind::Precondition, detail).into());
     }
@@ -300,7 +303,7 @@ fn matches_tag(value: &HeaderValue, etag: &str, version: Option<u64>) -> bool {
             let one = one.strip_prefix("W/").unwrap_or(one);
             let is_version =
                 version.is_some_and(|version| one.trim_matches('"') == version.to_string());
-            one == "*" || one == etag || is_version
+            one == "*" || one.trim_matches('"') == etag.trim_matches('"') || is_version
         })
     })
 }

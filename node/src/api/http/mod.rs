@@ -72,7 +72,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(blocks::end))
         .routes(routes!(locks::show, locks::change))
         .routes(routes!(cluster::show))
-        .routes(routes!(cluster::peers))
+        .routes(routes!(cluster::peers, cluster::add))
         .routes(routes!(cluster::set, cluster::remove))
         .routes(routes!(cluster::drain))
         .routes(routes!(cluster::invites, cluster::invite))

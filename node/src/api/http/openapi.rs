@@ -1,8 +1,9 @@
 //! `/openapi.json`: what the API is, generated from the routes that serve it.
 
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, SecurityRequirement};
 
@@ -24,15 +25,111 @@ pub(super) fn document(mut description: OpenApi) -> Bytes {
     description.components = Some(components);
     let none: [&str; 0] = [];
     description.security = Some(vec![SecurityRequirement::new(TOKEN, none)]);
-    // Routes say `{*key}` for a key with slashes; OpenAPI has no word for that.
-    let paths = std::mem::take(&mut description.paths.paths);
-    let plain = |path: String| path.replace("{*", "{");
-    description.paths.paths = paths.into_iter().map(|(path, item)| (plain(path), item)).collect();
-    // A description that cannot be written would be a defect of the types it is made of.
-    description.to_json().unwrap_or_default().into()
+    let mut document = serde_json::to_value(&description).unwrap_or_default();
+    complete(&mut document);
+    document.to_string().into()
+}
+
+/// Adds what the routes say by being what they are: parameters of their paths, names of their operations, what a
+/// status means, and those that watch the daemon.
+fn complete(document: &mut Value) {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    for (path, answers) in [
+        ("/healthz", "Says whether the process answers."),
+        ("/readyz", "Says whether requests will be served."),
+        ("/metrics", "Counters and gauges, in the OpenMetrics text format."),
+    ] {
+        let text = json!({ "text/plain": { "schema": { "type": "string" } } });
+        let yes = json!({ "description": "OK", "content": text });
+        paths.insert(
+            path.to_owned(),
+            json!({ "get": { "summary": answers, "responses": { "200": yes }, "security": [] } }),
+        );
+    }
+    let described = std::mem::take(paths);
+    for (path, mut item) in described {
+        // Routes say `{*key}` for a key with slashes; OpenAPI has no word for that.
+        let path = path.replace("{*", "{");
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete_operation(&path, method, operation);
+        }
+        paths.insert(path, item);
+    }
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let words = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    operation.insert("operationId".to_owned(), format!("{method}_{}", words.join("_")).into());
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(parameters) = parameters.as_array_mut() {
+        let in_path = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+        for name in in_path {
+            if !parameters.iter().any(|known| known["name"] == name && known["in"] == "path") {
+                parameters.push(parameter(name, "path"));
+            }
+        }
+        let headers: &[&str] = match (path, method) {
+            ("/api/v1/objects/{bucket}/{key}" | "/api/v1/content/{cid}", "get") => {
+                &["If-Match", "If-None-Match", "Range", "If-Range"]
+            }
+            ("/api/v1/objects/{bucket}/{key}", _) => {
+                &["If-Match", "If-None-Match", "X-Shoal-Request"]
+            }
+            _ => &[],
+        };
+        parameters.extend(headers.iter().map(|name| parameter(name, "header")));
+    }
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for (status, response) in responses.into_iter().flatten() {
+        let meaning = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let meaning = meaning.and_then(|status| status.canonical_reason()).unwrap_or("An answer");
+        if response.get("description").is_none_or(|text| text == "") {
+            response["description"] = meaning.into();
+        }
+    }
+}
+
+fn parameter(name: &str, place: &str) -> Value {
+    json!({ "name": name, "in": place, "required": place == "path", "schema": { "type": "string" } })
 }
 
 /// Answers with the document.
 pub(super) fn answer(document: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::complete;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_every_parameter_of_its_path() {
+        let bare = json!({ "responses": { "200": {}, "404": { "description": "" } } });
+        let mut document = json!({ "paths": {
+            "/api/v1/objects/{bucket}/{*key}": { "get": bare, "put": bare },
+            "/api/v1/objects/{bucket}": { "get": bare },
+        } });
+        complete(&mut document);
+        let paths = document["paths"].as_object().unwrap();
+        let object = &paths["/api/v1/objects/{bucket}/{key}"];
+        let named = |operation: &Value, place: &str| -> BTreeSet<String> {
+            let all = operation["parameters"].as_array().unwrap().iter();
+            all.filter(|one| one["in"] == place)
+                .map(|one| one["name"].as_str().unwrap().into())
+                .collect()
+        };
+        assert_eq!(named(&object["put"], "path"), ["bucket".into(), "key".into()].into());
+        assert!(named(&object["get"], "header").contains("Range"));
+        assert_eq!(object["get"]["responses"]["404"]["description"], "Not Found");
+        let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
+        let ids: Vec<&str> = operations.map(|one| one["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+        assert_eq!(ids.len(), 6, "with those that watch the daemon");
+    }
 }

@@ -91,10 +91,30 @@ pub(super) fn tags(texts: Vec<String>) -> Result<BTreeMap<String, String>, Failu
 
 /// Returns the preconditions of a request. Source: RFC 9110, section 13.1.
 pub(super) fn precondition(headers: &HeaderMap) -> Result<Precondition, Failure> {
+    no_time_condition(headers)?;
     Ok(Precondition {
         if_match: condition(headers, &header::IF_MATCH)?,
         if_none_match: condition(headers, &header::IF_NONE_MATCH)?,
     })
+}
+
+/// Refuses a condition on a time of a second's precision, which could let two writers overwrite each other.
+pub(super) fn no_time_condition(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.contains_key(header::IF_UNMODIFIED_SINCE) {
+        return Err(Failure::invalid("If-Unmodified-Since is not understood: use If-Match"));
+    }
+    Ok(())
+}
+
+/// Refuses conditions on what has no state that they could name.
+pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), Failure> {
+    let names = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
+    match names.iter().find(|name| headers.contains_key(*name)) {
+        Some(name) => {
+            Err(Failure::invalid(format!("{name} means nothing for content without a name")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Match>, Failure> {

@@ -52,7 +52,7 @@ impl Step<'_> {
         }
         let mut totals = self.totals()?;
         if user.role == Role::Admin {
-            if totals.admins <= 1 {
+            if !self.has_other_admin(name)? {
                 return Err(Refusal::LastAdmin { user: name.clone() }.into());
             }
             totals.admins -= 1;
@@ -104,13 +104,27 @@ impl Step<'_> {
         {
             return Err(Refusal::NoToken { id }.into());
         }
+        let user: Option<User> = self.get(&keys::user(&token.user))?;
+        if user.as_ref().is_some_and(|user| user.role == Role::Admin && user.tokens <= 1)
+            && !self.has_other_admin(&token.user)?
+        {
+            return Err(Refusal::LastAdmin { user: token.user }.into());
+        }
         self.forget_token(id)?;
-        if let Some(mut user) = self.get::<User>(&keys::user(&token.user))? {
+        if let Some(mut user) = user {
             user.tokens = user.tokens.saturating_sub(1);
             self.set(keys::user(&token.user), &user)?;
         }
         self.effect(Effect::TokensChanged);
         Ok(Outcome::Done)
+    }
+
+    /// Says whether somebody else can act as an administrator. Cost: O(users), which are bounded.
+    fn has_other_admin(&self, name: &UserName) -> Result<bool, Stop> {
+        let limit = usize::try_from(USERS_MAX).unwrap_or(usize::MAX);
+        let users: Vec<User> = table::values(&self.draft, &[keys::table::USER], None, limit)?;
+        let is_other = |user: &User| user.name != *name && user.role == Role::Admin;
+        Ok(users.iter().any(|user| is_other(user) && user.tokens > 0))
     }
 
     fn forget_token(&mut self, id: u64) -> Result<(), Stop> {

@@ -145,7 +145,8 @@ async fn remove(ctx: &Ctx, url: &str, name: &str) -> anyhow::Result<()> {
         serde_json::from_str(&ctx.http.get(&format!("{url}/api/v1/cluster")).await?)?;
     let found = cluster.peers.iter().find(|peer| peer.name == name);
     let peer = &found.with_context(|| format!("{name} is no member"))?.peer_id;
-    let request = ctx.http.request(Method::DELETE, &format!("{url}/api/v1/cluster/peers/{peer}"));
+    let request =
+        ctx.http.request(Method::DELETE, &format!("{url}/api/v1/cluster/peers/{peer}?force=true"));
     send(request).await?.expect(204)?;
     Ok(())
 }
