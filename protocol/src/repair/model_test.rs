@@ -130,7 +130,8 @@ fn a_join_moves_little_more_than_it_must() {
     world.settle(QUIET_TICKS).unwrap();
     let copies = world.take_traffic().copies;
     assert!(least > 500, "{least}");
-    assert!(copies >= least && copies * 100 <= least * 110, "{copies} of {least}");
+    // Below 1.10 is wanted; no row travels twice.
+    assert_eq!(copies, least);
     // And the old holders let go of what they gave away.
     assert_eq!(world.copies_held(), 3 * world.wanted_rows().count() as u64);
 }
