@@ -46,6 +46,18 @@ fn each_peer_that_lacks_a_row_gets_it_from_the_steward_that_has_it() {
 }
 
 #[test]
+fn who_was_not_asked_to_the_end_counts_as_nobody() {
+    let desired = desired(&placement(5, 3), &[]);
+    let (row, others) = own_row(&desired);
+    let mut findings = Findings::default();
+    findings.missing(others[0], Missing { row, side: Side::There });
+    let own = peer(OWN);
+    assert_eq!(repairs(&desired, &findings), [(vec![own], others[0], 1)]);
+    findings.compared(others[1]);
+    assert_eq!(repairs(&desired, &findings), [(vec![own, others[1]], others[0], 2)]);
+}
+
+#[test]
 fn what_the_steward_lacks_is_lacked_by_those_who_are_as_it_is() {
     let desired = desired(&placement(5, 3), &[]);
     let (row, others) = own_row(&desired);
