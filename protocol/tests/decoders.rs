@@ -7,6 +7,10 @@ use bytes::Bytes;
 use core::time::Duration;
 use protocol::dag::pb::Node;
 use protocol::dag::{FileBuilder, directory};
+use protocol::invite::{
+    JoinRequest, Ticket, WELCOME_PEERS_MAX, Welcome, decode_answer as decode_welcome,
+    encode_answer as encode_welcome,
+};
 use protocol::metadata::{Command, decode_answer, encode_answer};
 use protocol::placement::Partition;
 use protocol::record::RecordHeader;
@@ -15,7 +19,7 @@ use protocol::topology::{Epoch, Zone};
 use protocol::wire::{
     Frame, FrameHeader, GossipEntry, GossipState, Message, Notice, Reply, Request,
 };
-use protocol::{Cid, ClusterId, Codec, Fault, OwnerId, PeerId, Prng};
+use protocol::{Cid, ClusterId, Codec, Fault, OwnerId, PeerId, Prng, WallTime};
 
 /// Inputs per decoder.
 const INPUTS: u32 = 20_000;
@@ -32,7 +36,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 13] = [
+const DECODERS: [Decoder; 16] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -46,6 +50,9 @@ const DECODERS: [Decoder; 13] = [
     Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
     Decoder { name: "repair_question", valid: questions, check: check_repair_question },
     Decoder { name: "repair_answer", valid: repair_answers, check: check_repair_answer },
+    Decoder { name: "ticket", valid: tickets, check: check_ticket },
+    Decoder { name: "join_request", valid: join_requests, check: check_join_request },
+    Decoder { name: "welcome", valid: welcomes, check: check_welcome },
 ];
 
 fn check_header(input: &[u8]) -> bool {
@@ -142,6 +149,30 @@ fn check_repair_answer(input: &[u8]) -> bool {
     let Ok(answer) = repair::Answer::decode(input) else { return false };
     assert_eq!(answer.encode(), input);
     true
+}
+
+fn check_ticket(input: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(input) else { return false };
+    let Ok(ticket) = Ticket::from_text(text) else { return false };
+    assert_eq!(Ticket::from_text(&ticket.to_text()), Ok(ticket));
+    true
+}
+
+fn check_join_request(input: &[u8]) -> bool {
+    let Ok(request) = JoinRequest::decode(input) else { return false };
+    assert_eq!(JoinRequest::decode(&request.encode()), Ok(request));
+    true
+}
+
+fn check_welcome(input: &[u8]) -> bool {
+    let mut answer = decode_welcome(input);
+    let again = decode_welcome(&encode_welcome(&answer));
+    if let Ok(welcome) = &mut answer {
+        // No more are ever sent.
+        welcome.peers.truncate(WELCOME_PEERS_MAX);
+    }
+    assert_eq!(again, answer, "a welcome or a refusal");
+    answer.is_ok()
 }
 
 /// Returns the golden vectors of a kind: lines of kind, name and hexadecimal digits.
@@ -290,6 +321,39 @@ fn peer_id_texts() -> Vec<Vec<u8>> {
 
 fn hex_id_texts() -> Vec<Vec<u8>> {
     vec![ClusterId::from_bytes([0x5A; 16]).to_string().into_bytes()]
+}
+
+fn tickets() -> Vec<Vec<u8>> {
+    let peer = PeerId::from_public_key([3; 32]);
+    let ticket = |addresses: usize| Ticket {
+        cluster: ClusterId::from_bytes([7; 16]),
+        addresses: (0..addresses)
+            .map(|at| format!("/ip4/192.0.2.{at}/tcp/4779/p2p/{peer}"))
+            .collect(),
+        secret: [9; 32],
+        expires: WallTime::from_unix_millis(1_800_000_000_000),
+    };
+    vec![ticket(1).to_text().into_bytes(), ticket(4).to_text().into_bytes()]
+}
+
+fn join_requests() -> Vec<Vec<u8>> {
+    let request = JoinRequest {
+        cluster: ClusterId::from_bytes([7; 16]),
+        secret: [9; 32],
+        raft_id: 5,
+        name: "attic".to_owned(),
+        zone: Zone::new("home").expect("a zone"),
+        capacity_bytes: 1 << 40,
+        addresses: vec!["/ip4/192.0.2.2/tcp/4779".to_owned()],
+    };
+    vec![request.encode()]
+}
+
+fn welcomes() -> Vec<Vec<u8>> {
+    let at = |end: usize| vec![format!("/ip4/192.0.2.{end}/tcp/4779")];
+    let peers = (1..4_u8).map(|key| (PeerId::from_public_key([key; 32]), at(usize::from(key))));
+    let welcome = Welcome { cluster_name: "home".to_owned(), peers: peers.collect() };
+    vec![encode_welcome(&Ok(welcome))]
 }
 
 /// Returns an input: random bytes, or a valid input with up to eight edits.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use shoal_testnet::bench::{self, BenchArgs};
 use shoal_testnet::chaos;
-use shoal_testnet::harness::{Testnet, UpOptions};
+use shoal_testnet::harness::{Testnet, UpOptions, cables};
 use shoal_testnet::sim::{self, SimArgs};
 use tokio::runtime::Runtime;
 
@@ -55,6 +55,9 @@ struct Chaos {
     /// Operations of the clients whose histories are judged; more find more.
     #[arg(long, value_name = "N", env = "SHOAL_OPERATIONS", default_value_t = 3_000)]
     operations: u64,
+    /// Run only every N-th scenario, from the K-th on: N runs at a time, each with another K, run all.
+    #[arg(long, value_name = "K/N", default_value = "1/1")]
+    share: chaos::Share,
     /// List the scenarios and run none.
     #[arg(long)]
     list: bool,
@@ -130,6 +133,7 @@ impl Args {
                     base_port: up.base_port,
                     flags: up.flags,
                     chain: up.chain,
+                    cables: false,
                 };
                 let net = runtime.block_on(Testnet::up(&up.folder.dir, &options))?;
                 runtime.block_on(status(&net));
@@ -161,7 +165,8 @@ impl Args {
             Command::Down(folder) => Testnet::load(&folder.dir)?.down()?,
             Command::Chaos(asked) if asked.list => chaos::list(),
             Command::Chaos(asked) => {
-                if !runtime.block_on(chaos::run(&asked.only, asked.operations))? {
+                cables::enter()?;
+                if !runtime.block_on(chaos::run(&asked.only, asked.share, asked.operations))? {
                     return Ok(ExitCode::FAILURE);
                 }
             }

@@ -42,6 +42,13 @@ pub enum NetEvent {
     Connected(PeerId),
     /// The last connection to a peer of our cluster ended.
     Disconnected(PeerId),
+    /// A peer of our cluster can still be talked to, but what was under way with it in a class is lost.
+    Interrupted {
+        /// Who.
+        peer: PeerId,
+        /// Whose frames.
+        class: Class,
+    },
     /// Dialling a peer failed.
     Unreachable(PeerId),
     /// Addresses where somebody of our cluster may be found were learned (Kademlia, identify).

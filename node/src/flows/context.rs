@@ -111,14 +111,26 @@ impl<E: Env> Context<E> {
         if settled > 0 && settled >= session {
             return Ok(());
         }
+        let freshness = if settled > 0 { Freshness::Since(session) } else { Freshness::Latest };
+        self.follow_topology(freshness).await?;
+        self.settled.fetch_max(session, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns once this peer places blocks by the topology that the cluster agreed on, as fresh as asked. Says
+    /// whether it did by another one before. Cost: a read of the metadata.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when it does not get there in time.
+    pub(super) async fn follow_topology(&self, freshness: Freshness) -> Result<bool, Fault> {
+        let before = self.peers.view().placement().topology().epoch();
         let end = self.env.now().after(COMMIT_PATIENCE);
-        let mut freshness = if settled > 0 { Freshness::Since(session) } else { Freshness::Latest };
+        let mut freshness = freshness;
         loop {
             let agreed = self.meta.read(freshness, |state| query::topologies(state)).await?;
             let placed = self.peers.view().placement().topology().epoch();
             if agreed.first().is_some_and(|topology| topology.epoch() == placed) {
-                self.settled.fetch_max(session, Ordering::Relaxed);
-                return Ok(());
+                return Ok(placed != before);
             }
             if self.env.now() >= end {
                 let detail = "this peer has not caught up with its cluster yet: ask another one, or again soon";

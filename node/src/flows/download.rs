@@ -22,6 +22,7 @@ use tracing::debug;
 
 use super::Context;
 use crate::env::Env;
+use crate::meta::Freshness;
 
 /// Pieces waiting for the consumer: one it reads, one ready.
 const PIECES_MAX: usize = 2;
@@ -77,9 +78,32 @@ pub async fn block<E: Env>(context: &Context<E>, cid: Cid) -> Result<Bytes, Faul
     download.next().await.unwrap_or_else(|| Ok(Bytes::new()))
 }
 
-/// Starts a machine and returns when the size of its object is known. The machine knows the root as `root`,
-/// its holders as `stored`.
+/// Returns when the size of an object is known. The machine knows the root as `root`, its holders as `stored`.
+///
+/// A peer that is behind its cluster looks for blocks where they were: before it says that nobody has them, it
+/// makes sure that it looked where they belong now.
 async fn open<E: Env>(
+    context: &Context<E>,
+    root: Cid,
+    stored: Cid,
+    range: ByteRange,
+) -> Result<Download, Fault> {
+    match start(context, root, stored, range).await {
+        Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Unavailable) => {
+            match context.follow_topology(Freshness::Latest).await {
+                Ok(true) => start(context, root, stored, range).await,
+                Ok(false) => Err(fault),
+                // Nobody knows whether it is there.
+                Err(behind) if fault.kind == Kind::NotFound => Err(behind),
+                Err(_) => Err(fault),
+            }
+        }
+        opened => opened,
+    }
+}
+
+/// Starts a machine and returns when the size of its object is known.
+async fn start<E: Env>(
     context: &Context<E>,
     root: Cid,
     stored: Cid,

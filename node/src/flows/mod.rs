@@ -16,6 +16,7 @@ mod objects;
 mod parts;
 mod propose;
 mod release;
+mod removal;
 mod upload;
 
 pub use context::{Context, Planted};
@@ -31,3 +32,4 @@ pub(crate) use drain::drain;
 pub(crate) use join::{answer_guests, ask as ask_to_join};
 pub(crate) use members::{all_members, follow as follow_members};
 pub(crate) use propose::{new_request, propose};
+pub(crate) use removal::removal;

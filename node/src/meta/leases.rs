@@ -118,7 +118,9 @@ async fn load<E: Env>(meta: &Meta<E>, countdowns: &mut Countdowns) -> bool {
         let is_last = page.len() < LIST_ROWS_MAX;
         after = page.last().map(|lease| lease.id.clone());
         for Lease { id, ttl_ms, renewals, .. } in page {
-            countdowns.note(id.clone(), renewals, now.after(Duration::from_millis(ttl_ms)));
+            let whole = Duration::from_millis(ttl_ms);
+            let left = if meta.planted().lease_cut_short { Duration::ZERO } else { whole };
+            countdowns.note(id.clone(), renewals, now.after(left));
             seen.insert(id);
         }
         if is_last {

@@ -33,6 +33,8 @@ pub struct Planted {
     pub leader_restore_on: bool,
     /// The latest state is read where somebody believes that he leads, without asking a quorum.
     pub stale_read: bool,
+    /// A new leader ends leases at once that it knows nothing of.
+    pub lease_cut_short: bool,
 }
 
 /// Who looks on while entries are applied: the checks of the simulator.

@@ -57,6 +57,8 @@ pub struct MetaStatus {
     pub last: Option<u64>,
     /// Index up to which the log was purged here.
     pub purged: Option<u64>,
+    /// Who votes as far as that is committed: a change that is under way counts once the cluster relies on it.
+    pub agreed_voters: BTreeSet<RaftId>,
     /// All members.
     pub members: Vec<Seated>,
     /// Which state of the membership this is.
@@ -103,7 +105,10 @@ impl MetaStatus {
             }
         });
         let at = metrics.membership_config.log_id().map(Place::from);
-        let committed = metrics.committed_membership_config.log_id().map(Place::from);
+        let committed = &metrics.committed_membership_config;
+        let parts = committed.membership().get_joint_config().iter();
+        let agreed = parts.cloned().reduce(|all, part| &all & &part).unwrap_or_default();
+        let committed = committed.log_id().map(Place::from);
         Self {
             raft_id: RaftId(metrics.id),
             leader: metrics
@@ -115,6 +120,7 @@ impl MetaStatus {
             last,
             purged: metrics.purged.map(|at| at.index),
             members: members.collect(),
+            agreed_voters: agreed.into_iter().map(RaftId).collect(),
             membership: MembershipAt(at),
             is_joint: membership.get_joint_config().len() > 1,
             is_membership_committed: at == committed,

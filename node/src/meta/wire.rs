@@ -152,7 +152,12 @@ pub(super) enum Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ask, Letter, open, seal};
+    use super::{Answer, Appended, Ask, Letter, Record, open, seal};
+    use crate::meta::format::{Content, Place, decode, encode};
+    use bytes::Bytes;
+    use protocol::Prng;
+    use serde::{Serialize, de::DeserializeOwned};
+    use std::fmt::Debug;
 
     #[test]
     fn a_message_with_any_bit_flipped_is_none() {
@@ -165,5 +170,45 @@ mod tests {
             assert!(open::<Letter>("letter", &bytes).is_err(), "bit {bit}");
         }
         assert!(open::<Letter>("letter", &sealed[..4]).is_err());
+    }
+
+    /// Decodes altered and random bytes: none panics, and what is accepted survives being encoded again.
+    fn withstands<T: Serialize + DeserializeOwned + PartialEq + Debug>(valid: &[T]) {
+        let valid: Vec<Bytes> = valid.iter().map(|value| encode("value", value).unwrap()).collect();
+        let mut prng = Prng::new(0x5ea1);
+        let mut accepted = 0_u32;
+        for _ in 0..20_000 {
+            let pick = prng.index(valid.len()).unwrap();
+            let mut bytes = valid[pick].to_vec();
+            for _ in 0..=prng.below(3) {
+                let at = prng.index(bytes.len()).unwrap();
+                match prng.below(3) {
+                    0 => bytes[at] ^= 1 << prng.below(8),
+                    1 => bytes.insert(at, u8::try_from(prng.below(256)).unwrap()),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            if let Ok(value) = decode::<T>("value", &bytes) {
+                let again = encode("value", &value).unwrap();
+                assert_eq!(decode::<T>("value", &again), Ok(value));
+                accepted += 1;
+            }
+        }
+        assert!(accepted > 100, "only {accepted} were accepted: nothing was tried");
+    }
+
+    #[test]
+    fn altered_questions_and_answers_are_refused_or_read_alike() {
+        let at = Place { term: 3, leader: 300, index: 7 };
+        let entry = Record { at, content: Content::Command(Bytes::from_static(b"put")) };
+        let entry = encode("entry", &entry).unwrap();
+        let letter = |ask| Letter { cluster: [1; 16], from: 2, to: 300, ask };
+        withstands(&[letter(Ask::ReadIndex), letter(Ask::Seats), letter(Ask::Propose(entry))]);
+        withstands(&[
+            Answer::Appended(Appended::Part(Some(at))),
+            Answer::Proposed(Bytes::from_static(b"done")),
+            Answer::NotLeader(Some((300, [7; 32]))),
+            Answer::Seats(vec![(2, [3; 32]), (300, [4; 32])]),
+        ]);
     }
 }

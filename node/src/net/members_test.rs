@@ -206,6 +206,9 @@ async fn the_session_survives_the_loss_of_either_connection() {
         // The first one bears what is urgent. When it is lost the second one does, and a third one the blocks.
         for (round, number) in [0, 2].into_iter().enumerate() {
             proxy.cut(number);
+            // Whoever waits for an answer over it is told at once.
+            a.event(|e| matches!(e, NetEvent::Interrupted { peer, .. } if *peer == b.id)).await;
+            b.event(|e| matches!(e, NetEvent::Interrupted { peer, .. } if *peer == a.id)).await;
             frames_pass(&mut a, &mut b, &format!("after cut {round}")).await;
             proxy.reaches(3 + round).await;
             both_have_two(&a, &b).await;

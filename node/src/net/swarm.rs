@@ -462,6 +462,9 @@ impl SwarmTask {
             }
             SessionEvent::Opened { .. } | SessionEvent::Accepted { .. } => {}
             SessionEvent::Refused { peer } => self.give_up(peer),
+            SessionEvent::Interrupted { peer, class } => {
+                self.emit(peer, |peer| NetEvent::Interrupted { peer, class });
+            }
             SessionEvent::Lost { peer } => self.end_session(peer),
         }
     }

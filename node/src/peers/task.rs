@@ -125,6 +125,7 @@ impl<E: Env> Task<E> {
                 }
                 self.step(Input::Disconnected { peer }).await;
             }
+            NetEvent::Interrupted { peer, class } => self.rpc.interrupted(peer, class),
             NetEvent::Unreachable(peer) => self.step(Input::Unreachable { peer }).await,
             NetEvent::Discovered { peer, addresses } => self.env.net().dial(peer, addresses),
             NetEvent::Listening(addresses) => {

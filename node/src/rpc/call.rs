@@ -1,6 +1,7 @@
 //! The asking side: one call, one answer or one failure, within its deadline.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -169,11 +170,18 @@ impl<E: Env> Rpc<E> {
 
     /// Fails every request under way to a peer: its connection is gone, and so are the answers.
     pub fn disconnected(&self, peer: PeerId) {
+        self.fail((peer, Class::Control, 0)..=(peer, Class::Background, u64::MAX));
+    }
+
+    /// Fails every request of a class under way to a peer: the connection that bore it is gone. Whoever asked may
+    /// ask again at once instead of when its patience ends.
+    pub fn interrupted(&self, peer: PeerId, class: Class) {
+        self.fail((peer, class, 0)..=(peer, class, u64::MAX));
+    }
+
+    fn fail(&self, requests: RangeInclusive<Key>) {
         let mut pending = self.shared.pending();
-        let keys: Vec<Key> = pending
-            .range((peer, Class::Control, 0)..=(peer, Class::Background, u64::MAX))
-            .map(|(key, _)| *key)
-            .collect();
+        let keys: Vec<Key> = pending.range(requests).map(|(key, _)| *key).collect();
         for key in keys {
             pending.remove(&key);
         }

@@ -1,9 +1,12 @@
 //! The one task that opens, renews and closes the sessions of this peer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use protocol::metadata::{Actor, Op, Outcome, upload_in};
 use protocol::{Fault, Instant, Kind};
 use tokio::sync::{mpsc, oneshot};
@@ -40,18 +43,35 @@ struct Open {
     opened: Instant,
     renewed: Instant,
     used: Instant,
+    /// Whether something is being agreed on about it.
+    is_pending: bool,
+    /// Whether its closing was asked for: it may be closed already, whatever became of the answer.
+    is_closing: bool,
 }
+
+/// What is done for an open session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    Renew,
+    Close,
+}
+
+/// What became of it: the session, what was done, and since when a renewal counts.
+type Cared = (u64, Care, Instant, Result<(), Fault>);
 
 pub(super) struct Task<E: Env> {
     env: E,
     meta: Meta<E>,
     /// Oldest first; the last one takes new uploads unless it is old.
     open: Vec<Open>,
+    /// Renewals and closings under way, at most one for each session. Uploads do not wait for them: while the cluster
+    /// has no leader, they take their time.
+    care: FuturesUnordered<Pin<Box<dyn Future<Output = Cared> + Send>>>,
 }
 
 impl<E: Env> Task<E> {
     pub(super) fn new(env: E, meta: Meta<E>) -> Self {
-        Self { env, meta, open: Vec::new() }
+        Self { env, meta, open: Vec::new(), care: FuturesUnordered::new() }
     }
 
     pub(super) async fn run(
@@ -68,15 +88,19 @@ impl<E: Env> Task<E> {
                     // Whoever asked may have gone; then the upload ends with its value.
                     drop(reply.send(begun));
                 }
+                Some(cared) = self.care.next(), if !self.care.is_empty() => self.note(cared),
                 () = tick => {}
             }
-            self.keep().await;
+            self.keep();
         }
     }
 
     async fn begin(&mut self) -> Result<Upload, Fault> {
         let now = self.env.now();
-        let fresh = self.open.last().is_some_and(|last| now.since(last.opened) < AGE_MAX);
+        let fresh = self
+            .open
+            .last()
+            .is_some_and(|last| now.since(last.opened) < AGE_MAX && !last.is_closing);
         if !fresh {
             self.open().await?;
         }
@@ -102,49 +126,65 @@ impl<E: Env> Task<E> {
         };
         let now = self.env.now();
         let session = Arc::new(Session { id, active: AtomicU64::new(0) });
-        self.open.push(Open { session, next: 0, opened: now, renewed: now, used: now });
+        self.open.push(Open {
+            session,
+            next: 0,
+            opened: now,
+            renewed: now,
+            used: now,
+            is_pending: false,
+            is_closing: false,
+        });
         Ok(())
     }
 
-    /// Renews the sessions that are used and closes those that are not.
-    async fn keep(&mut self) {
+    /// Begins to renew the sessions that are used and to close those that are not.
+    fn keep(&mut self) {
         let now = self.env.now();
+        let newest = self.open.last().map(|open| open.session.id);
         for open in &mut self.open {
-            if open.session.active.load(Ordering::Relaxed) > 0 {
+            let id = open.session.id;
+            let is_active = open.session.active.load(Ordering::Relaxed) > 0;
+            if is_active {
                 open.used = now;
             }
-        }
-        let newest = self.open.last().map(|open| open.session.id);
-        let is_over = |open: &Open| {
             let idle = now.since(open.used);
-            idle >= IDLE_MAX || (Some(open.session.id) != newest && idle > Duration::ZERO)
-        };
-        let over: Vec<u64> =
-            self.open.iter().filter(|open| is_over(open)).map(|open| open.session.id).collect();
-        for session in over {
-            match self.meta.propose(Op::CloseSession { session }, Actor::System, PATIENCE).await {
-                Ok(_) => self.open.retain(|open| open.session.id != session),
-                // Not renewed any more, it ends by itself.
-                Err(fault) => debug!(session, err = %fault, "session not closed"),
+            let is_over = idle >= IDLE_MAX || (Some(id) != newest && idle > Duration::ZERO);
+            let is_due = is_active && now.since(open.renewed) >= RENEW_EVERY;
+            let (care, op) = if is_over {
+                (Care::Close, Op::CloseSession { session: id })
+            } else if is_due {
+                (Care::Renew, Op::RenewSession { session: id })
+            } else {
+                continue;
+            };
+            if std::mem::replace(&mut open.is_pending, true) {
+                continue;
             }
+            open.is_closing |= care == Care::Close;
+            let meta = self.meta.clone();
+            self.care.push(Box::pin(async move {
+                let outcome = meta.propose(op, Actor::System, PATIENCE).await;
+                (id, care, now, outcome.map(|_| ()))
+            }));
         }
-        let due: Vec<u64> = self
-            .open
-            .iter()
-            .filter(|open| now.since(open.renewed) >= RENEW_EVERY)
-            .filter(|open| open.session.active.load(Ordering::Relaxed) > 0)
-            .map(|open| open.session.id)
-            .collect();
-        for session in due {
-            let op = Op::RenewSession { session };
-            match self.meta.propose(op, Actor::System, PATIENCE).await {
-                Ok(_) => {
-                    let found = self.open.iter_mut().find(|open| open.session.id == session);
-                    if let Some(open) = found {
-                        open.renewed = now;
-                    }
-                }
-                Err(fault) => warn!(session, err = %fault, "session of uploads not renewed"),
+    }
+
+    fn note(&mut self, (session, care, began, outcome): Cared) {
+        match (care, &outcome) {
+            (_, Ok(())) => {}
+            (Care::Renew, Err(fault)) => {
+                warn!(session, err = %fault, "session of uploads not renewed");
+            }
+            // Not renewed any more, it ends by itself.
+            (Care::Close, Err(fault)) => debug!(session, err = %fault, "session not closed"),
+        }
+        if care == Care::Close && outcome.is_ok() {
+            self.open.retain(|open| open.session.id != session);
+        } else if let Some(open) = self.open.iter_mut().find(|open| open.session.id == session) {
+            open.is_pending = false;
+            if outcome.is_ok() {
+                open.renewed = began;
             }
         }
     }

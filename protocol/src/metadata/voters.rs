@@ -95,6 +95,15 @@ pub fn next_change(members: &[VoterView], voters: &BTreeSet<u64>, leader: u64) -
     plan.candidates().into_iter().find(|change| plan.is_safe(*change))
 }
 
+/// Says whether the others could still agree without a member that votes until somebody takes its vote.
+///
+/// `live`: Raft ids of the members that are there, with or without it. One that does not vote may always leave.
+#[must_use]
+pub fn may_leave(raft_id: u64, live: &BTreeSet<u64>, voters: &BTreeSet<u64>) -> bool {
+    let left = voters.iter().filter(|voter| **voter != raft_id && live.contains(voter)).count();
+    !voters.contains(&raft_id) || left > voters.len() / 2
+}
+
 struct Plan<'a> {
     views: BTreeMap<u64, &'a VoterView>,
     voters: &'a BTreeSet<u64>,

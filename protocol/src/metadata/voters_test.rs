@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::voters::{Change, VoterView, next_change, voter_count};
+use super::voters::{Change, VoterView, may_leave, next_change, voter_count};
 use crate::Prng;
 use crate::limits::VOTER_AWAY;
 use crate::topology::Zone;
@@ -34,6 +34,19 @@ fn settled(members: &[VoterView], voters: &[u64], leader: u64) -> (BTreeSet<u64>
         assert!(changes.len() < 100, "it never ends: {changes:?}");
     }
     (voters, changes)
+}
+
+#[test]
+fn nobody_leaves_a_cluster_without_a_majority() {
+    let set = |ids: &[u64]| -> BTreeSet<u64> { ids.iter().copied().collect() };
+    let may_leave = |id, live: &[u64], voters: &[u64]| may_leave(id, &set(live), &set(voters));
+    assert!(may_leave(1, &[1, 2, 3], &[1, 2, 3]), "two of three are left");
+    assert!(!may_leave(1, &[1, 2], &[1, 2, 3]), "one of three would be left");
+    assert!(may_leave(3, &[1, 2], &[1, 2, 3]), "who is away already is not missed");
+    assert!(may_leave(9, &[1, 2], &[1, 2, 3]), "who does not vote is not missed either");
+    // Two were removed a moment ago and still have their votes.
+    assert!(!may_leave(1, &[1, 2, 3], &[1, 2, 3, 4, 5]));
+    assert!(!may_leave(1, &[1, 2], &[1]), "the only vote cannot leave before another one has it");
 }
 
 #[test]

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use protocol::api::Problem;
-use reqwest::{Method, RequestBuilder};
-
-use crate::http::Http;
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
 
 /// How long a request may take: longer than a peer tries on behalf of its client.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
@@ -55,32 +55,52 @@ impl Answer {
             Err(_) => format!("status {}", self.status),
         }
     }
+
+    /// Fails unless this is the status.
+    pub(super) fn expect(self, status: u16) -> anyhow::Result<Self> {
+        ensure!(self.status == status, "{} instead of {status}: {}", self.status, self.text());
+        Ok(self)
+    }
+
+    /// Returns the document of the body.
+    pub(super) fn document<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("not the document that was asked for: {}", self.text()))
+    }
+
+    /// Fails unless this refuses, with this status, in a document that says so too.
+    pub(super) fn expect_problem(&self, status: u16, kind: &str) -> anyhow::Result<()> {
+        ensure!(self.status == status, "{} instead of {status}: {}", self.status, self.text());
+        let problem: Problem = self.document()?;
+        ensure!(problem.status == status && problem.kind == kind, "refused by {problem:?}");
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        text.chars().take(300).collect()
+    }
 }
 
-/// Returns a request for an object through the peer at `url`.
-pub(super) fn object(http: &Http, method: Method, url: &str, name: &str) -> RequestBuilder {
-    http.request(method, &format!("{url}/api/v1/objects/{name}"))
+/// Sends a request and reads its whole answer, whatever it says.
+///
+/// # Errors
+/// There is none.
+pub(super) async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let answer = request.send().await?;
+    let status = answer.status().as_u16();
+    let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
+    let tag = tag.map(|tag| tag.trim_matches('"').to_owned());
+    Ok(Answer { status, tag, body: answer.bytes().await? })
 }
 
 /// Sends a request and returns what became of it.
 pub(super) async fn ask(request: RequestBuilder) -> Reply {
-    let answer = match request.timeout(REQUEST_PATIENCE).send().await {
-        Ok(answer) => answer,
-        Err(fault) if fault.is_connect() => return Reply::NotSent,
-        Err(fault) => return Reply::Unknown(format!("{:#}", anyhow::Error::from(fault))),
-    };
-    let status = answer.status().as_u16();
-    let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
-    let tag = tag.map(|tag| tag.trim_matches('"').to_owned());
-    match answer.bytes().await {
-        Ok(body) => {
-            let answer = Answer { status, tag, body };
-            // These say that the peer could not carry it out, not that it did not.
-            match status {
-                429 | 500.. => Reply::Unknown(answer.problem()),
-                _ => Reply::Answered(answer),
-            }
-        }
+    match send(request.timeout(REQUEST_PATIENCE)).await {
+        // These say that the peer could not carry it out, not that it did not.
+        Ok(answer) if matches!(answer.status, 429 | 500..) => Reply::Unknown(answer.problem()),
+        Ok(answer) => Reply::Answered(answer),
+        Err(fault) if fault.is_connect() => Reply::NotSent,
         Err(fault) => Reply::Unknown(format!("{:#}", anyhow::Error::from(fault))),
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::future::try_join_all;
 
+use super::scale::scaled;
 use super::stage::Ctx;
 use super::steady::Clients;
 use super::views::leader;
 use super::wait::{PATIENCE, Watch, until};
 use crate::harness::UpOptions;
 
-/// How often whoever leads is killed.
-const KILLS: usize = 20;
+/// How often whoever leads is killed, in everyday runs and in full ones.
+const KILLS: (usize, usize) = (6, 20);
 
 /// Clients that write and read meanwhile.
 const CLIENTS: u64 = 4;
@@ -28,7 +29,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let clients = Clients::start(&ctx.http, urls.clone(), CLIENTS);
 
     let (mut soonest, mut all_times) = (Vec::new(), Vec::new());
-    for kill in 0..KILLS {
+    let kills = scaled(KILLS.0, KILLS.1);
+    for kill in 0..kills {
         let killed = leader(stage.net()).await?;
         let watch = Watch::start();
         stage.net().kill(&killed)?;
@@ -44,7 +46,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         all_times.extend(times);
         stage.net().restart(&killed).await?;
     }
-    ctx.note(format!("{KILLS} leaders killed; writes went on after {}", figures(&mut soonest)));
+    ctx.note(format!("{kills} leaders killed; writes went on after {}", figures(&mut soonest)));
     ctx.note(format!("through each of the others after {}", figures(&mut all_times)));
     let steady = clients.end().await?;
     ctx.note(steady.summary());

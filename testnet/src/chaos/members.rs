@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use protocol::api::Peer;
 use protocol::limits::VOTER_AWAY;
 use reqwest::Method;
 
-use super::ask::ask;
+use super::ask::{Reply, ask};
+use super::scale::scaled;
 use super::stage::{Ctx, Stage};
 use super::steady::Clients;
 use super::views::{ensure_voters, leader, running_names};
@@ -17,8 +18,8 @@ use crate::harness::UpOptions;
 /// Clients that write and read meanwhile.
 const CLIENTS: u64 = 4;
 
-/// Members of the cluster at its largest and in the end.
-const MOST: usize = 7;
+/// Members of the cluster at its largest, in everyday runs and in full ones, and in the end.
+const MOST: (usize, usize) = (5, 7);
 const LEFT: usize = 3;
 
 /// How long a peer may take to give away what it holds.
@@ -27,7 +28,41 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     lost_voter(ctx).await.context("a voter lost for good")?;
+    too_many_leave(ctx).await.context("more removed than can be done without")?;
     grow_and_shrink(ctx).await.context("grown and shrunk")
+}
+
+/// Five vote, two are lost: nobody else may be removed before those are, and then anybody.
+async fn too_many_leave(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions::default()).await?;
+    until(PATIENCE, async || ensure_voters(stage.net(), 5).await).await?;
+    let names = stage.names();
+    let [asked, wanted, lost @ ..] = names.as_slice() else { bail!("five peers were started") };
+    let lost: Vec<&str> = lost.iter().take(2).map(String::as_str).collect();
+    stage.net().kill_all(&lost)?;
+    let (asked, wanted) = (stage.node(asked)?.clone(), stage.node(wanted)?.peer_id.clone());
+    let path = |id: &str| format!("{}/api/v1/cluster/peers/{id}", asked.http);
+    // Those that were lost are known to be away before long; until then one looks as good as another.
+    until(PATIENCE, async || {
+        let seen = stage.net().cluster_at(&asked).await?;
+        let alive = seen.peers.iter().filter(|peer| peer.state == "alive").count();
+        ensure!(alive == names.len() - lost.len(), "{alive} seem to be alive");
+        Ok(())
+    })
+    .await?;
+    match ask(ctx.http.request(Method::DELETE, &path(&wanted))).await {
+        Reply::Answered(answer) => ensure!(answer.status == 409, "{}", answer.problem()),
+        other @ (Reply::NotSent | Reply::Unknown(_)) => {
+            bail!("the removal of one too many: {other:?}")
+        }
+    }
+    for name in lost {
+        let id = stage.node(name)?.peer_id.clone();
+        ask(ctx.http.request(Method::DELETE, &path(&id))).await.done()?;
+    }
+    ask(ctx.http.request(Method::DELETE, &path(&wanted))).await.done()?;
+    ctx.note("one too many was not removed, and after those that were lost it was".to_owned());
+    Ok(())
 }
 
 /// Five vote of six; the one that leads is lost, and the sixth takes its seat.
@@ -63,11 +98,12 @@ async fn grow_and_shrink(ctx: &Ctx) -> anyhow::Result<()> {
     let mut stage = ctx.stage(&UpOptions { nodes: vec![1], ..UpOptions::default() }).await?;
     let clients = Clients::start(&ctx.http, urls(&mut stage)?, CLIENTS);
     let steady = &clients.steady;
-    for _ in 1..MOST {
+    let most = scaled(MOST.0, MOST.1);
+    for _ in 1..most {
         let name = stage.net().add(None, &[]).await?;
         steady.include(stage.url(&name)?).await;
     }
-    until(PATIENCE, async || ensure_voters(stage.net(), MOST).await).await?;
+    until(PATIENCE, async || ensure_voters(stage.net(), most).await).await?;
 
     // The founder and whoever leads go as well as anybody.
     while running_names(stage.net()).len() > LEFT {
@@ -84,7 +120,7 @@ async fn grow_and_shrink(ctx: &Ctx) -> anyhow::Result<()> {
 
     let urls = urls(&mut stage)?;
     let steady = clients.end().await?;
-    ctx.note(format!("1 to {MOST} to {LEFT} peers: {}", steady.summary()));
+    ctx.note(format!("1 to {most} to {LEFT} peers: {}", steady.summary()));
     steady.ensure_none_wrong()?;
     steady.ensure_all_answered()?;
     steady.check_all(&urls).await.context("in the end")

@@ -11,6 +11,7 @@ mod edit;
 mod full;
 mod histories;
 mod hostile;
+mod joins;
 mod leader;
 mod locks;
 mod members;
@@ -32,4 +33,4 @@ mod views;
 mod wait;
 mod winners;
 
-pub use runner::{list, run};
+pub use runner::{Share, list, run};

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, edit, full, histories, hostile, leader, locks, members, paused, rot, settings, space,
-    tickets, twenty, vectors, winners,
+    crash, edit, full, histories, hostile, joins, leader, locks, members, paused, rot, settings,
+    space, tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -43,6 +43,11 @@ const SCENARIOS: [Scenario; 16] = [
         name: "members",
         shows: "a lost voter is replaced, and a cluster grows and shrinks under its clients",
         run: |ctx| members::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "joins",
+        shows: "uploads through a peer that joins have all their copies, and a wiped peer comes back",
+        run: |ctx| joins::run(ctx).boxed_local(),
     },
     Scenario {
         name: "leader",
@@ -106,6 +111,26 @@ const SCENARIOS: [Scenario; 16] = [
     },
 ];
 
+/// One of several runs at a time, which together run all scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    first: usize,
+    every: usize,
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers =
+            text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((k, every)) if (1..=every).contains(&k) => Ok(Self { first: k - 1, every }),
+            Some(_) | None => Err("a share is K/N, with K from 1 to N".to_owned()),
+        }
+    }
+}
+
 /// Prints the name of every scenario and what it shows.
 pub fn list() {
     for scenario in &SCENARIOS {
@@ -113,12 +138,13 @@ pub fn list() {
     }
 }
 
-/// Runs the scenarios of these names, all when there is none, and prints how each ended. Returns whether all
-/// passed. `operations`: how many clients do in the scenario of histories. An interrupt takes the running one's network down and ends the run.
+/// Runs this share of the scenarios of these names, of all when there is none, and prints how each ended. Returns
+/// whether all passed. `operations`: how many clients do in the scenario of histories. An interrupt takes the
+/// running one's network down and ends the run.
 ///
 /// # Errors
 /// A name is not known, or the run was interrupted.
-pub async fn run(only: &[String], operations: u64) -> anyhow::Result<bool> {
+pub async fn run(only: &[String], share: Share, operations: u64) -> anyhow::Result<bool> {
     if let Some(name) = only.iter().find(|name| !SCENARIOS.iter().any(|one| one.name == **name)) {
         let names: Vec<&str> = SCENARIOS.iter().map(|one| one.name).collect();
         bail!("there is no scenario {name} (there are {})", names.join(", "));
@@ -126,10 +152,9 @@ pub async fn run(only: &[String], operations: u64) -> anyhow::Result<bool> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (mut passed, mut failed) = (0_usize, 0_usize);
-    for scenario in &SCENARIOS {
-        if !only.is_empty() && !only.iter().any(|name| name == scenario.name) {
-            continue;
-        }
+    let chosen =
+        |scenario: &&Scenario| only.is_empty() || only.iter().any(|name| name == scenario.name);
+    for scenario in SCENARIOS.iter().filter(chosen).skip(share.first).step_by(share.every) {
         let watch = Watch::start();
         let ctx = Ctx::new(operations)?;
         let outcome = tokio::select! {

@@ -7,7 +7,8 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 
-use super::requests::{get, object_url, put, send};
+use super::ask::send;
+use super::requests::{get, object_url, put};
 use super::scale::scaled;
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, until};

@@ -13,7 +13,8 @@ use reqwest::Method;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
-use super::ask::{Reply, ask, object};
+use super::ask::{Reply, ask};
+use super::requests::object;
 use super::wait::pause;
 use crate::content::Content;
 use crate::http::Http;

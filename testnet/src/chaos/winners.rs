@@ -4,7 +4,8 @@ use anyhow::{Context, ensure};
 use futures::future::{try_join, try_join_all};
 use protocol::api::Object;
 
-use super::requests::{Answer, get, look, put};
+use super::ask::Answer;
+use super::requests::{get, look, put};
 use super::stage::{Ctx, Stage};
 use crate::content::Content;
 use crate::harness::UpOptions;

@@ -47,7 +47,11 @@ pub(super) fn start(node: &NodeState, flags: &[String]) -> anyhow::Result<u32> {
         .append(true)
         .open(&node.log)
         .with_context(|| format!("cannot write {}", node.log.display()))?;
-    let mut command = Command::new(program("shoald")?);
+    let shoald = program("shoald")?;
+    let mut command = match node.cable {
+        Some(cable) => cable.command(&shoald),
+        None => Command::new(shoald),
+    };
     command
         .args(flags)
         .stdin(Stdio::null())

@@ -3,6 +3,7 @@
 //! Owns a folder: `testnet.json`, and for each node its data and its log. Signals only processes whose command
 //! line names that folder. Never: knows what daemons do, beyond their being ready.
 
+pub mod cables;
 mod daemon;
 mod net;
 mod ports;

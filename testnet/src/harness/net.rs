@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, bail};
 use protocol::api::Cluster;
 use rustix::process::Signal;
 
+use super::cables::{self, Cables};
 use super::daemon;
 use super::ports::Ports;
 use super::state::{NodeState, State};
@@ -34,6 +36,8 @@ pub struct UpOptions {
     pub flags: Vec<String>,
     /// Whether each node is invited by the one before it, once that is ready, instead of any.
     pub chain: bool,
+    /// Whether nodes can be cut off from each other; see [`super::cables`].
+    pub cables: bool,
 }
 
 impl Default for UpOptions {
@@ -46,6 +50,7 @@ impl Default for UpOptions {
             base_port: None,
             flags: Vec::new(),
             chain: false,
+            cables: false,
         }
     }
 }
@@ -56,6 +61,9 @@ pub struct Testnet {
     dir: PathBuf,
     state: State,
     client: reqwest::Client,
+    cables: Option<Cables>,
+    // Two that change one network at once would each forget what the other did.
+    _lock: File,
 }
 
 fn client() -> anyhow::Result<reqwest::Client> {
@@ -91,10 +99,13 @@ impl Testnet {
     pub async fn start(dir: &Path, options: &UpOptions) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
+        let lock = State::lock(&dir)?;
         if State::load(&dir).is_ok() {
             bail!("there is a network in {} already (end it with down)", dir.display());
         }
-        let mut net = Self { dir, state: State { clusters: Vec::new() }, client: client()? };
+        let state = State { clusters: Vec::new() };
+        let cables = if options.cables { Some(Cables::new()?) } else { None };
+        let mut net = Self { dir, state, client: client()?, cables, _lock: lock };
         match net.start_all(options).await {
             Ok(()) => Ok(net),
             Err(fault) => {
@@ -110,14 +121,17 @@ impl Testnet {
         drop(self.remove_files());
     }
 
-    /// Returns the network in a folder.
+    /// Returns the network in a folder, once nobody else changes it.
     ///
     /// # Errors
     /// There is none.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
+        // Where there is none, nothing is left behind.
+        State::load(dir)?;
+        let lock = State::lock(dir)?;
         let state = State::load(dir)?;
         state.clusters.iter().for_each(tokens::remember);
-        Ok(Self { dir: dir.canonicalize()?, state, client: client()? })
+        Ok(Self { dir: dir.canonicalize()?, state, client: client()?, cables: None, _lock: lock })
     }
 
     /// Returns what the network consists of.
@@ -238,6 +252,18 @@ impl Testnet {
         self.state.save(&self.dir)
     }
 
+    /// Cuts nodes off from all others but each other, or joins them with the others again. Clients reach them
+    /// all the same.
+    ///
+    /// # Errors
+    /// There is no such node, or its network cannot be cut.
+    pub fn cut_off(&self, names: &[&str], is_cut: bool) -> anyhow::Result<()> {
+        names.iter().try_for_each(|name| {
+            let cable = self.state.node(name)?.cable;
+            cables::plug(cable.with_context(|| format!("node {name} has no cable"))?, is_cut)
+        })
+    }
+
     /// Pauses a node (SIGSTOP).
     ///
     /// # Errors
@@ -305,28 +331,50 @@ impl Testnet {
     /// # Errors
     /// There is no such cluster, nobody of it runs, or the node does not start.
     pub async fn add(&mut self, cluster: Option<&str>, flags: &[String]) -> anyhow::Result<String> {
+        let name = self.begin_add(cluster, flags).await?;
+        self.finish_add(&name).await?;
+        Ok(name)
+    }
+
+    /// Adds one node to a cluster and returns its name as soon as its process runs.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn begin_add(
+        &mut self,
+        cluster: Option<&str>,
+        flags: &[String],
+    ) -> anyhow::Result<String> {
         let position = match cluster {
             Some(name) => self.state.clusters.iter().position(|cluster| cluster.name == name),
             None => (!self.state.clusters.is_empty()).then_some(0),
         };
         let position = position.context("there is no such cluster")?;
-        let found = self.state.clusters.get(position).context("there is no such cluster")?;
+        let found = self.state.clusters.get(position).context("there is no such cluster")?.clone();
         if !found.nodes.iter().any(daemon::is_running) {
             bail!("no node of it runs");
         }
         let mut ports = Ports::new(None);
-        let node = self.plan(found, found.nodes.len(), None, &mut ports, flags)?;
+        let node = self.plan(&found, found.nodes.len(), None, &mut ports, flags)?;
         drop(ports);
         let name = node.name.clone();
         if let Some(cluster) = self.state.clusters.get_mut(position) {
             cluster.nodes.push(node);
+            tokens::remember(cluster);
         }
         self.launch(&name).await?;
         self.state.save(&self.dir)?;
-        self.learn(&name).await?;
-        self.state.save(&self.dir)?;
-        self.wait_until_complete().await?;
         Ok(name)
+    }
+
+    /// Returns when a node that was added is ready and known.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn finish_add(&mut self, name: &str) -> anyhow::Result<()> {
+        self.learn(name).await?;
+        self.state.save(&self.dir)?;
+        self.wait_until_complete().await
     }
 
     /// Says whether a node's process runs.

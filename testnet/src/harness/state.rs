@@ -1,12 +1,18 @@
 //! `testnet.json`: what a local network consists of. Its shape is a contract with other programs.
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::cables::Cable;
+
 /// The file's name in the folder of a network.
 const FILE: &str = "testnet.json";
+
+/// Whoever changes a network holds a lock on this file beside it.
+const LOCK: &str = "testnet.lock";
 
 /// A local network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +63,9 @@ pub struct NodeState {
     pub log: PathBuf,
     /// Its zone, or empty.
     pub zone: String,
+    /// Its end of the network, where that can be cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cable: Option<Cable>,
     /// Flags it is started with, the same at every start.
     pub flags: Vec<String>,
     /// Peer ids that it had before its data was destroyed.
@@ -88,9 +97,26 @@ impl State {
             .with_context(|| format!("cannot write {}", dir.join(FILE).display()))
     }
 
-    /// Removes the network's file.
+    /// Waits until nobody else changes the network in a folder, and keeps others from it until the file is closed.
+    ///
+    /// # Errors
+    /// The folder is not there, or cannot be written.
+    pub(super) fn lock(dir: &Path) -> anyhow::Result<File> {
+        let path = dir.join(LOCK);
+        let locked =
+            OpenOptions::new().create(true).truncate(false).write(true).open(&path).and_then(
+                |file| {
+                    file.lock()?;
+                    Ok(file)
+                },
+            );
+        locked.with_context(|| format!("cannot lock {}", path.display()))
+    }
+
+    /// Removes the network's files.
     pub(super) fn remove(dir: &Path) -> std::io::Result<()> {
-        std::fs::remove_file(dir.join(FILE))
+        std::fs::remove_file(dir.join(FILE))?;
+        std::fs::remove_file(dir.join(LOCK))
     }
 
     /// Returns a node by its name.

@@ -39,6 +39,8 @@ pub enum Defect {
     LeaderRestoreOn,
     /// The latest state is read without asking a quorum (meta).
     StaleRead,
+    /// A new leader ends leases at once that it knows nothing of, so that a lock has two holders (meta).
+    LeaseCutShort,
 }
 
 impl Defect {
@@ -50,7 +52,9 @@ impl Defect {
             Self::CountTwice => Some(Plant::CountTwice),
             Self::CollectUploads => Some(Plant::CollectUploads),
             Self::ReusedId => Some(Plant::ReusedId),
-            Self::VoteNotSynced | Self::LeaderRestoreOn | Self::StaleRead => None,
+            Self::VoteNotSynced | Self::LeaderRestoreOn | Self::StaleRead | Self::LeaseCutShort => {
+                None
+            }
         }
     }
 
@@ -60,6 +64,7 @@ impl Defect {
             Self::VoteNotSynced => Some(agreement::Plant::VoteNotSynced),
             Self::LeaderRestoreOn => Some(agreement::Plant::LeaderRestoreOn),
             Self::StaleRead => Some(agreement::Plant::StaleRead),
+            Self::LeaseCutShort => Some(agreement::Plant::LeaseCutShort),
             Self::AckBeforeSync
             | Self::SkipHashCheck
             | Self::CountTwice

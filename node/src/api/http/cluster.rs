@@ -17,7 +17,7 @@ use super::params::Params;
 use super::problem::Failure;
 use super::{Api, PAGE_MAX, documents, id_of, named, proposed};
 use crate::env::Env;
-use crate::flows::all_members;
+use crate::flows::{all_members, removal};
 use crate::meta::{Freshness, RaftId};
 
 /// How long a ticket may be used unless its maker says.
@@ -49,7 +49,7 @@ async fn cluster(api: &Api) -> Result<api::Cluster, Failure> {
     let (settings, members) = api.node.meta().read(Freshness::Local, read).await?;
     let view = api.node.peers().view();
     let status = api.node.meta().status();
-    let voters = status.voters();
+    let voters = &status.agreed_voters;
     let peer = |member: &Member| {
         let info = view.peers().get(&member.peer);
         let state = match (member.state, info.map(|info| view.liveness(info))) {
@@ -125,7 +125,8 @@ pub(super) async fn set(
     shown(&api, member.peer).await.map(Json)
 }
 
-/// Removes a peer: it is cut off at once and can come back only empty, with a new ticket. For administrators.
+/// Removes a peer: it is cut off at once and can come back only empty, with a new ticket. Refused while the others
+/// could not agree without it. For administrators.
 #[utoipa::path(delete, path = "/api/v1/cluster/peers/{id}", responses((status = 204)))]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
@@ -133,8 +134,10 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
+    caller.must_be_admin()?;
     let member = member(&api, &id).await?;
-    proposed(&api, &caller, &headers, Op::RemoveMember { raft_id: member.raft_id }).await?;
+    let op = removal(api.node.context(), &member).await?;
+    proposed(&api, &caller, &headers, op).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

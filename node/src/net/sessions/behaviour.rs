@@ -41,6 +41,8 @@ pub(in crate::net) enum SessionEvent {
     Accepted { peer: PeerId, class: Class, stream: Stream },
     /// A connected peer is no member, or does not take us for one.
     Refused { peer: PeerId },
+    /// An open session goes on, but what was under way in a class went with its connection.
+    Interrupted { peer: PeerId, class: Class },
     /// An open session ended.
     Lost { peer: PeerId },
 }
@@ -172,7 +174,11 @@ impl Sessions {
         change: impl FnOnce(&mut Remote, &mut Opens) -> T,
     ) -> Option<T> {
         let mut opens = Vec::new();
-        let result = change(self.peers.get_mut(&peer)?, &mut opens);
+        let remote = self.peers.get_mut(&peer)?;
+        let result = change(remote, &mut opens);
+        for class in remote.take_interrupted() {
+            self.push(ToSwarm::GenerateEvent(SessionEvent::Interrupted { peer, class }));
+        }
         for (connection, class) in opens {
             self.order(peer, connection, Order::Open(class));
         }

@@ -7,6 +7,7 @@
 //! Owns no connection. Never: opens a stream or dials; says what should be.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
@@ -77,6 +78,8 @@ pub(super) struct Remote {
     bulk: Option<ConnectionId>,
     /// Whether the bulky classes were opened on `bulk`.
     is_spread: bool,
+    /// Classes whose bearer went away since somebody asked.
+    interrupted: BTreeSet<Class>,
     /// The dial of a second connection that is under way.
     dialling: Option<ConnectionId>,
     /// When the next one may begin.
@@ -95,6 +98,7 @@ impl Remote {
             control: None,
             bulk: None,
             is_spread: false,
+            interrupted: BTreeSet::new(),
             dialling: None,
             due: now,
             pause: SECOND_PAUSE_MIN,
@@ -108,6 +112,11 @@ impl Remote {
     /// Returns whether a session was opened and not refused since.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// Returns the classes that lost a connection with whatever was under way on it, while the session goes on.
+    pub(super) fn take_interrupted(&mut self) -> BTreeSet<Class> {
+        take(&mut self.interrupted)
     }
 
     /// Adds a connection.
@@ -126,6 +135,7 @@ impl Remote {
         self.left.remove(&id);
         if self.bulk == Some(id) {
             self.bulk = None;
+            self.interrupted.extend(BULKY);
         }
         if now.saturating_duration_since(link.since) >= STABLE_AFTER {
             self.pause = SECOND_PAUSE_MIN;
@@ -133,6 +143,7 @@ impl Remote {
         self.wait(now);
         if self.control == Some(id) {
             self.control = None;
+            self.interrupted.insert(Class::Control);
             let next = self.fresh().next().or(self.links.last()).map(|link| link.id);
             if let Some(next) = next {
                 self.replace_control(next, opens);
@@ -273,6 +284,8 @@ impl Remote {
         let Some(new) = self.since(Some(id)) else { return };
         let old = self.links.iter().filter(|link| link.since + RETURNED_AFTER <= new);
         self.left.extend(old.map(|link| link.id));
+        // Also what a class has moved from since: nobody is there who would answer.
+        self.interrupted.extend(Class::ALL);
         self.control = self.control.filter(|id| !self.left.contains(id));
         self.bulk = self.bulk.filter(|id| !self.left.contains(id));
     }

@@ -8,7 +8,9 @@ use libp2p::swarm::ConnectionId;
 use protocol::Prng;
 use protocol::wire::Class;
 
-use super::{Link, Opened, Opens, Remote, SECOND_PAUSE_MAX, SECOND_PAUSE_MIN, STABLE_AFTER};
+use super::{
+    Link, Opened, Opens, RETURNED_AFTER, Remote, SECOND_PAUSE_MAX, SECOND_PAUSE_MIN, STABLE_AFTER,
+};
 
 fn id(number: usize) -> ConnectionId {
     ConnectionId::new_unchecked(number)
@@ -235,4 +237,29 @@ fn the_side_that_dialled_dials_a_second_connection_at_growing_distances() {
         remote.remove(id(20), now, &mut opens);
         assert!(remote.second(now + SECOND_PAUSE_MIN).is_some());
     }
+}
+
+#[test]
+fn what_a_lost_connection_bore_is_interrupted_and_nothing_else() {
+    let now = Instant::now();
+    let mut opens = Vec::new();
+    let mut remote = Remote::new(true, now);
+    for number in 0..3 {
+        remote.add(link(number, true, now), &mut opens);
+    }
+    remote.begin(&mut opens);
+    remote.opened(id(0), Class::Control, &mut opens);
+    assert_eq!(
+        (remote.bearer(Class::Control), remote.bearer(Class::Bulk)),
+        (Some(id(0)), Some(id(1)))
+    );
+    remote.remove(id(2), now, &mut opens);
+    assert_eq!(remote.take_interrupted(), [].into());
+    remote.remove(id(1), now, &mut opens);
+    assert_eq!(remote.take_interrupted(), [Class::Bulk, Class::Background].into());
+    // A peer that was killed comes back on a connection far newer than the one it left behind.
+    let later = now + 2 * RETURNED_AFTER;
+    remote.add(link(3, false, later), &mut opens);
+    remote.accepted(id(3), Class::Control, &mut opens);
+    assert_eq!(remote.take_interrupted(), Class::ALL.into());
 }

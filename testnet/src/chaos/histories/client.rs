@@ -8,7 +8,8 @@ use protocol::api::{Deleted, Listing, Lock, LockAnswer, LockOp, LockRequest, Loc
 use protocol::{Cid, Codec, Prng};
 use reqwest::Method;
 
-use super::super::ask::{Answer, Reply, ask, object};
+use super::super::ask::{Answer, Reply, ask};
+use super::super::requests::object;
 use super::directory::{Contents, KEYS, Operation, Value};
 use super::lock::{self, Told};
 use super::places::{Mutual, Pool, Prefix};

@@ -19,6 +19,7 @@ use super::lock::{self, Lock};
 use super::record::Event;
 use super::storm::{Faults, round};
 use crate::harness::UpOptions;
+use crate::harness::cables::has_entered;
 
 /// How long all operations between two rounds may take.
 const QUIET_PATIENCE: Duration = Duration::from_secs(300);
@@ -36,7 +37,8 @@ const FALSIFIED_MAX: usize = 10;
 
 /// See the module above.
 pub(crate) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
-    let mut stage = ctx.stage(&UpOptions::default()).await?;
+    let options = UpOptions { cables: has_entered(), ..UpOptions::default() };
+    let mut stage = ctx.stage(&options).await?;
     let urls: Vec<String> =
         stage.names().iter().map(|name| stage.url(name)).collect::<Result<_, _>>()?;
     let bucket = format!("{}/api/v1/buckets/{BUCKET}", stage.url("a0")?);
@@ -66,14 +68,18 @@ pub(crate) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
 
     let (done, unknown) = world.counts();
     ctx.note(format!(
-        "{done} operations in {:.0} s, {unknown} with an unknown outcome; killed {}, paused {}, ended {}, {} of \
-         which led; no partitions",
+        "{done} operations in {:.0} s, {unknown} with an unknown outcome; killed {}, paused {}, ended {}, cut off {}, \
+         {} of which led",
         watch.elapsed().as_secs_f64(),
         faults.killed,
         faults.paused,
         faults.ended,
+        faults.cut,
         faults.leaders
     ));
+    if !has_entered() {
+        ctx.note("nobody was cut off: this system lets us make no network namespaces");
+    }
     let surprises = world.surprises();
     ensure!(surprises.is_empty(), "{} strange answers: {:?}", surprises.len(), surprises.first());
     ensure!(unknown * 100 <= done, "more than 1 % of the outcomes are unknown");

@@ -1,4 +1,4 @@
-//! Faults of processes, one round after the other: killed, paused, started again; leaders and others.
+//! Faults, one round after the other: processes killed, paused, started again, and cut off; leaders and others.
 //!
 //! Never: takes away more than a minority, so that operations go on.
 
@@ -10,6 +10,7 @@ use protocol::Prng;
 use super::super::stage::Stage;
 use super::super::views::leader;
 use super::super::wait::pause;
+use crate::harness::cables::has_entered;
 
 /// What was done to peers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Faults {
     pub(super) paused: u32,
     /// SIGTERM, and a new start.
     pub(super) ended: u32,
+    /// Cut off from the other peers, but not from clients.
+    pub(super) cut: u32,
     /// How many of all met whoever led.
     pub(super) leaders: u32,
 }
@@ -38,10 +41,10 @@ pub(super) async fn round(
         names.sort_by_key(|name| *name != leader);
     }
     names.truncate(if prng.chance(1, 3) { 2 } else { 1 });
-    let (mut dead, mut still) = (Vec::new(), Vec::new());
+    let (mut dead, mut still, mut cut) = (Vec::new(), Vec::new(), Vec::new());
     for name in &names {
         faults.leaders += u32::from(*name == leader);
-        match prng.below(8) {
+        match prng.below(if has_entered() { 12 } else { 8 }) {
             0..4 => {
                 stage.net().kill(name)?;
                 faults.killed += 1;
@@ -52,15 +55,22 @@ pub(super) async fn round(
                 faults.paused += 1;
                 still.push(name.as_str());
             }
-            _ => {
+            7 => {
                 stage.net().stop(name)?;
                 faults.ended += 1;
                 dead.push(name.as_str());
             }
+            _ => {
+                faults.cut += 1;
+                cut.push(name.as_str());
+            }
         }
     }
+    // Two that are cut off keep each other.
+    stage.net().cut_off(&cut, true)?;
     // From less than a heartbeat to more than an election.
     pause(Duration::from_millis(100 + prng.below(2_900))).await;
+    stage.net().cut_off(&cut, false)?;
     for name in &still {
         stage.net().resume(name)?;
     }

@@ -15,7 +15,7 @@ use protocol::api::{LockAnswer, LockOp, LockRequest, LockState};
 use reqwest::Method;
 
 use self::judge::{End, Grant, Turn, judge};
-use super::requests::{Answer, send};
+use super::ask::{Answer, send};
 use super::scale::scaled;
 use super::stage::Ctx;
 use super::wait::Watch;
@@ -152,7 +152,7 @@ impl Hall<'_> {
 
     async fn send(&self, url: &str, lock: usize, request: &LockRequest) -> anyhow::Result<Answer> {
         let url = format!("{url}/api/v1/locks/hall/{lock}");
-        send(self.ctx.http.request(Method::POST, &url).json(request)).await
+        Ok(send(self.ctx.http.request(Method::POST, &url).json(request)).await?)
     }
 }
 

@@ -12,8 +12,8 @@ use protocol::invite::Ticket;
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::ask::send;
 use super::client::{Ended, end, shoald, start};
-use super::requests::send;
 use super::settings::free_port;
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, until};

@@ -8,7 +8,8 @@ use protocol::Cid;
 use protocol::api::Cluster;
 use reqwest::Method;
 
-use super::super::requests::{look, object_url, put, send};
+use super::super::ask::send;
+use super::super::requests::{look, object_url, put};
 use super::super::segments::records;
 use super::super::stage::{Ctx, Stage};
 use super::super::wait::{PATIENCE, Watch, until};

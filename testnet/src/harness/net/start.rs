@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use anyhow::{Context, bail};
 use protocol::api::{CreateInvite, Invited};
 
+use super::super::cables::{Cables, HTTP_PORT, PEER_PORT};
 use super::super::daemon;
 use super::super::ports::Ports;
 use super::super::state::{ClusterState, NodeState};
@@ -75,7 +76,7 @@ impl Testnet {
 
     /// Returns a node that is not started yet.
     pub(super) fn plan(
-        &self,
+        &mut self,
         cluster: &ClusterState,
         index: usize,
         bootstrap: Option<&str>,
@@ -83,14 +84,22 @@ impl Testnet {
         flags: &[String],
     ) -> anyhow::Result<NodeState> {
         let name = format!("{}{index}", cluster.name);
-        let (http, peer) = (ports.take()?, ports.take()?);
+        let cable = self.cables.as_mut().map(Cables::lay).transpose()?;
+        let (host, peer, http) = match cable {
+            Some(cable) => {
+                (cable.peer_address(), PEER_PORT, format!("{}:{HTTP_PORT}", cable.client_address()))
+            }
+            None => {
+                let http = format!("127.0.0.1:{}", ports.take()?);
+                ("127.0.0.1".to_owned(), ports.take()?, http)
+            }
+        };
         let zone = match cluster.zones {
             0 | 1 => String::new(),
             zones => format!("z{}", index % usize::from(zones)),
         };
         let data_dir = self.dir.join(&name);
-        let listen =
-            [format!("/ip4/127.0.0.1/tcp/{peer}"), format!("/ip4/127.0.0.1/udp/{peer}/quic-v1")];
+        let listen = [format!("/ip4/{host}/tcp/{peer}"), format!("/ip4/{host}/udp/{peer}/quic-v1")];
         let mut all = vec![
             "--data-dir".to_owned(),
             data_dir.to_string_lossy().into_owned(),
@@ -99,7 +108,7 @@ impl Testnet {
             "--name".to_owned(),
             name.clone(),
             "--http".to_owned(),
-            format!("127.0.0.1:{http}"),
+            http.clone(),
             "--replicas".to_owned(),
             cluster.replicas.to_string(),
             "--mdns".to_owned(),
@@ -121,11 +130,12 @@ impl Testnet {
             name,
             pid: 0,
             peer_id: String::new(),
-            http: format!("http://127.0.0.1:{http}"),
+            http: format!("http://{http}"),
             s3: None,
             addrs: vec![tcp],
             data_dir,
             zone,
+            cable,
             flags: all,
             former_ids: Vec::new(),
         })

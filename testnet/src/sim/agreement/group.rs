@@ -233,6 +233,7 @@ impl Group {
                 vote_not_synced: self.plant == Some(Plant::VoteNotSynced),
                 leader_restore_on: self.plant == Some(Plant::LeaderRestoreOn),
                 stale_read: self.plant == Some(Plant::StaleRead),
+                lease_cut_short: self.plant == Some(Plant::LeaseCutShort),
             },
             observer: Observer::new(move |observed| history.observed(number, observed)),
             ..MetaSettings::new(CLUSTER)

@@ -7,6 +7,7 @@
 mod clients;
 mod group;
 mod history;
+mod locks;
 mod plan;
 #[cfg(test)]
 mod scenario_test;
@@ -30,6 +31,8 @@ pub enum Plant {
     LeaderRestoreOn,
     /// The latest state is read without asking a quorum.
     StaleRead,
+    /// A new leader ends leases at once that it knows nothing of.
+    LeaseCutShort,
 }
 
 /// What is not left to the seed.
@@ -109,6 +112,10 @@ async fn play(world: World, seed: u64, options: &Options) -> Outcome {
     let until = world.clock().nanos() + nanos(plan.storm);
     for number in 0..plan.clients {
         world.spawn(clients::work(group.clone(), number, prng.fork(), until));
+    }
+    let claims = locks::Claims::default();
+    for number in 0..plan.lockers {
+        world.spawn(locks::work(group.clone(), number, claims.clone(), prng.fork(), until));
     }
     *lock(&group.is_storm) = true;
     let faults = storm::rage(group.clone(), prng.fork(), until).await;

@@ -11,6 +11,8 @@ pub(super) struct Plan {
     pub(super) peers: usize,
     /// Clients at work.
     pub(super) clients: u64,
+    /// Clients that want locks.
+    pub(super) lockers: u64,
     /// How long faults happen.
     pub(super) storm: Duration,
     /// Mean pause between two faults.
@@ -37,6 +39,7 @@ impl Plan {
         Self {
             peers: peers.unwrap_or(drawn).max(1),
             clients: 2 + prng.below(4),
+            lockers: prng.below(5),
             storm: Duration::from_millis(15_000 + prng.below(30_000)),
             fault_pause: Duration::from_millis(200 + prng.below(2_500)),
             // Often shorter than it takes the others to notice.

@@ -45,3 +45,8 @@ fn a_stale_read_is_found() {
 fn a_vote_that_is_forgotten_is_found() {
     finds(Plant::VoteNotSynced, 1, 100);
 }
+
+#[test]
+fn a_lock_that_two_hold_is_found() {
+    finds(Plant::LeaseCutShort, 1, 100);
+}

@@ -1,0 +1,62 @@
+//! Removing a peer from the cluster, when the others can do without it.
+//!
+//! A removed peer is cut off at once, and its vote is taken only after that. So this waits until those that are
+//! there are a majority without it: whoever is removed right after another one, or while others are away, would
+//! leave a cluster that can agree on nothing, for good. Never: takes a vote itself; the leader does.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use protocol::membership::Liveness;
+use protocol::metadata::voters::may_leave;
+use protocol::metadata::{Member, Op};
+use protocol::{Fault, Kind};
+
+use super::Context;
+use super::members::all_members;
+use crate::env::Env;
+use crate::meta::Freshness;
+
+/// How long the leader may take to change the voters: several changes of one, each with a commit.
+const VOTERS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the voters are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Returns the change that removes a member, once the others would still be a majority of the voters.
+///
+/// # Errors
+/// [`Kind::Conflict`] when they would not, also after some seconds; [`Kind::Unavailable`] when there is none now.
+pub(crate) async fn removal<E: Env>(context: &Context<E>, member: &Member) -> Result<Op, Fault> {
+    let end = context.env.now().after(VOTERS_PATIENCE);
+    loop {
+        let members = context.meta.read(Freshness::Latest, |state| all_members(state)).await?;
+        let voters: BTreeSet<u64> = context.meta.status().voters().iter().map(|id| id.0).collect();
+        let live = live(context, &members);
+        if may_leave(member.raft_id, &live, &voters) {
+            return Ok(Op::RemoveMember { raft_id: member.raft_id });
+        }
+        if context.env.now() >= end {
+            let left = voters.iter().filter(|id| live.contains(id) && **id != member.raft_id);
+            let detail = format!(
+                "without peer {} only {} of {} voters would be there, and the cluster could agree on nothing: \
+                 drain it first, and bring back those that are away or remove them before it",
+                member.peer,
+                left.count(),
+                voters.len()
+            );
+            return Err(Fault::new(Kind::Conflict, detail));
+        }
+        context.env.sleep_until(context.env.now().after(LOOK)).await;
+    }
+}
+
+/// Returns who of the members is there, as far as this peer knows.
+fn live<E: Env>(context: &Context<E>, members: &[Member]) -> BTreeSet<u64> {
+    let view = context.peers.view();
+    let is_live = |member: &&Member| {
+        let info = view.peers().get(&member.peer);
+        member.peer == view.own() || info.is_some_and(|info| view.liveness(info) == Liveness::Alive)
+    };
+    members.iter().filter(is_live).map(|member| member.raft_id).collect()
+}
