@@ -81,6 +81,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             name: named(&settings.name)?,
             zone: settings.zone.clone(),
             store: StoreSettings::with_capacity(capacity_bytes),
+            away: settings.away,
             placements: Placements::default(),
             planted: Planted::default(),
             meta: MetaProbe::default(),

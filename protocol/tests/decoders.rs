@@ -280,12 +280,14 @@ fn heads() -> Vec<Vec<u8>> {
         Request::Release { owner },
         Request::Owners { cid },
         Request::Meta { body: Bytes::new() },
+        Request::Inventory { body: Bytes::new() },
     ];
     let replies = [
         Err(Fault::busy("full up", Duration::from_millis(250))),
         Ok(Reply::Held(vec![true, false])),
         Ok(Reply::Block(Bytes::new())),
         Ok(Reply::Meta { body: Bytes::new() }),
+        Ok(Reply::Inventory { body: Bytes::new() }),
         Ok(Reply::Released { blocks: 3, bytes: 300 }),
         Ok(Reply::Owners(vec![owner; 2])),
     ];

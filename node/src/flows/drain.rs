@@ -11,6 +11,7 @@ use protocol::limits::{HAS_CIDS_MAX, OWNERS_MAX};
 use protocol::metadata::{Actor, MemberState, Op, query};
 use protocol::placement::Partition;
 use protocol::topology::Epoch;
+use protocol::wire::Class;
 use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
 
@@ -86,7 +87,8 @@ async fn give<E: Env>(context: &Context<E>, owner: OwnerId, epoch: Epoch) -> Res
         let copies = targets(context, &cids, epoch)?;
         let mut copies = stream::iter(copies)
             .map(|(cid, peer)| {
-                let copy = Copy { context: context.clone(), cid, bytes: None, owner };
+                let class = Class::Bulk;
+                let copy = Copy { context: context.clone(), cid, bytes: None, owner, class };
                 copy.place(peer)
             })
             .buffer_unordered(COPIES_MAX);

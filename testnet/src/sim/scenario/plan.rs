@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use node::store::StoreSettings;
 use protocol::Prng;
+use protocol::limits::REPAIR_AWAY;
 use protocol::topology::{ReplicaCount, Zone};
 
 use crate::sim::{DiskHabits, LinkHabits};
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     /// From which acknowledgement on a peer loses its disk right after one that came late, when the
     /// copies beyond the quorum are still missing.
     pub(super) disk_loss_from: Option<u64>,
+    /// How long a peer has to be away before others take its place.
+    pub(super) away: Duration,
     /// How long deleted content can be had back, in milliseconds: short, so that much is freed in the storm.
     pub(super) grace_ms: u64,
     /// Clients at work.
@@ -70,6 +73,7 @@ impl Plan {
             doomed: if prng.chance(2, 3) { order } else { Vec::new() },
             blackouts: BTreeSet::new(),
             disk_loss_from,
+            away: REPAIR_AWAY,
             grace_ms: 200 + prng.below(5_000),
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
