@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
-    self, Change, Context, Description, Download, EditAt, Heal, Planted, UploadOptions, Uploaded,
+    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted,
+    UploadOptions, Uploaded,
 };
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
@@ -45,8 +46,8 @@ pub struct NodeSettings {
     pub zone: Zone,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
-    /// How long a peer has to be away before others take its place.
-    pub away: Duration,
+    /// When it repairs.
+    pub heal: HealSettings,
     /// Placements computed before: empty, or shared with other peers of this process.
     pub placements: Placements,
     /// Test-only defects.
@@ -129,7 +130,7 @@ impl<E: Env> Node<E> {
         let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
         let node = Self { cluster, context, heal };
         node.start_flows(members)?;
-        let healing = flows::heal(node.context.clone(), settings.away, heal_inbox);
+        let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
         Ok(node)
     }

@@ -22,7 +22,7 @@ mod upload;
 
 pub use context::{Context, Planted};
 pub use download::{Download, block, download};
-pub use heal::{Heal, HealMetrics};
+pub use heal::{Heal, HealMetrics, HealSettings};
 pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
 pub use objects::{Change, Description, EditAt, edit_object, pin_content, put_object};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use protocol::limits::{REPAIR_INTERVAL, REPAIR_ROWS_MAX, REPAIR_SETTLE};
+use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::repair::{
     Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, status,
 };
@@ -18,7 +18,7 @@ use super::copy::{Copied, copy};
 use super::inventory::Inventory;
 use super::round::{Round, round};
 use super::watch::Watch;
-use super::{HealInbox, HealMetrics, answer};
+use super::{HealInbox, HealMetrics, HealSettings, answer};
 use crate::env::Env;
 use crate::flows::Context;
 
@@ -49,6 +49,7 @@ struct Healer<E: Env> {
     context: Context<E>,
     inventory: Inventory,
     metrics: HealMetrics,
+    interval: Duration,
     watch: Watch,
     plan: Plan,
     budget: Budget,
@@ -68,8 +69,8 @@ struct Healer<E: Env> {
     retry: Duration,
 }
 
-/// Heals for as long as the peer runs. `away`: how long a peer has to be away before others take its place.
-pub(crate) async fn heal<E: Env>(context: Context<E>, away: Duration, inbox: HealInbox) {
+/// Heals for as long as the peer runs.
+pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, inbox: HealInbox) {
     let HealInbox { questions, mut looks, metrics } = inbox;
     let inventory = Inventory::start(&context, metrics.clone());
     let answers = answer::serve(context.clone(), inventory.clone(), questions);
@@ -78,9 +79,9 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, away: Duration, inbox: Hea
     let mut healer = Healer {
         inventory,
         metrics,
-        watch: Watch::new(away),
-        // Where a peer counts as gone after less, a difference is old after less.
-        plan: Plan::new(REPAIR_SETTLE.min(away), REPAIR_ROWS_MAX),
+        interval: settings.interval,
+        watch: Watch::new(settings.away),
+        plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
         budget: Budget::new(now, BudgetSettings::default()),
         meter: Meter::new(),
         rounds: FuturesUnordered::new(),
@@ -143,7 +144,7 @@ impl<E: Env> Healer<E> {
             return;
         }
         self.begun = now;
-        self.next_round = now.after(REPAIR_INTERVAL);
+        self.next_round = now.after(self.interval);
         self.is_due = false;
         let scope = self.watch.scope().clone();
         self.rounds.push(Box::pin(round(self.context.clone(), self.inventory.clone(), scope)));
