@@ -19,6 +19,7 @@ mod part;
 mod patch;
 mod question;
 mod remove;
+mod repair;
 mod send;
 mod source;
 mod stat;
@@ -117,5 +118,6 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::User(what) => access::users(endpoints, what, json).await,
         Command::Key(what) => access::keys(endpoints, what, json).await,
         Command::Cluster(what) => cluster::run(endpoints, what, json).await,
+        Command::Repair(what) => repair::run(endpoints, what, json).await,
     }
 }

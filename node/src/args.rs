@@ -63,6 +63,9 @@ struct Flags {
     /// How long what was deleted can be restored in the cluster that this peer founds, such as 1h.
     #[arg(long, value_name = "TIME", global = true)]
     grace: Option<String>,
+    /// How long a peer may be away before others take its place, such as 10m.
+    #[arg(long, value_name = "TIME", global = true)]
+    away: Option<String>,
     /// Address to listen on for peers.
     #[arg(long, value_name = "MULTIADDR", global = true)]
     listen: Vec<String>,
@@ -97,6 +100,7 @@ impl Flags {
             ("capacity", &self.capacity),
             ("replicas", &self.replicas),
             ("grace", &self.grace),
+            ("away", &self.away),
             ("mdns", &self.mdns),
             ("http", &self.http),
             ("private-metrics", &self.private_metrics),

@@ -21,5 +21,5 @@ pub mod sessions;
 pub mod store;
 
 pub use entry::{Entry, Founding, is_settled};
-pub use flows::{Planted, UploadOptions, Uploaded};
+pub use flows::{HealSettings, Planted, UploadOptions, Uploaded};
 pub use node::{MetaProbe, Node, NodeSettings};

@@ -13,6 +13,7 @@ use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
 use protocol::metadata::{Actor, DisplayName, RequestId, Written};
+use protocol::repair::RepairStatus;
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Class;
 use protocol::{Cid, ClusterId, Fault, Kind, OwnerId, PeerId, WallTime};
@@ -21,7 +22,8 @@ use tokio::sync::mpsc;
 use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
-    self, Change, Context, Description, Download, EditAt, Planted, UploadOptions, Uploaded,
+    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted,
+    UploadOptions, Uploaded,
 };
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
@@ -44,6 +46,8 @@ pub struct NodeSettings {
     pub zone: Zone,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
+    /// When it repairs.
+    pub heal: HealSettings,
     /// Placements computed before: empty, or shared with other peers of this process.
     pub placements: Placements,
     /// Test-only defects.
@@ -69,6 +73,7 @@ pub struct MetaProbe {
 pub struct Node<E: Env> {
     cluster: ClusterId,
     context: Context<E>,
+    heal: Heal,
 }
 
 impl<E: Env> Node<E> {
@@ -88,7 +93,8 @@ impl<E: Env> Node<E> {
         meta_settings.planted = settings.meta.planted;
         meta_settings.observer = settings.meta.observer.clone();
         let meta = Meta::start(env.clone(), meta_settings, rpc.clone()).await?;
-        let handler = PeerHandler::new(env.clone(), store.clone(), meta.clone());
+        let (heal, heal_inbox) = Heal::new();
+        let handler = PeerHandler::new(env.clone(), store.clone(), meta.clone(), heal.clone());
         let (notices, gossip) = mpsc::channel(INBOX_FRAMES_MAX);
         for class in Class::ALL {
             let inbox = env.net().take_inbox(class).ok_or_else(taken)?;
@@ -122,8 +128,10 @@ impl<E: Env> Node<E> {
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
         let sessions = Sessions::start(env.clone(), meta.clone());
         let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
-        let node = Self { cluster, context };
+        let node = Self { cluster, context, heal };
         node.start_flows(members)?;
+        let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
+        node.context.env.spawn("heal", healing);
         Ok(node)
     }
 
@@ -176,6 +184,15 @@ impl<E: Env> Node<E> {
         self.context.rpc.metrics().register(registry);
         self.context.meta.metrics().register(registry);
         self.context.metrics.register(registry);
+        self.heal.metrics().register(registry);
+    }
+
+    /// Returns how repair stands in the partitions that this peer sees to.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn repair_status(&self) -> Result<RepairStatus, Fault> {
+        self.heal.status().await
     }
 
     /// Returns a new ticket to this cluster and its secret. It opens nothing before its hash is committed.

@@ -13,7 +13,9 @@ use node::env::real::RealEnv;
 use node::net::{NetSettings, RealNet};
 use node::peers::Placements;
 use node::store::StoreSettings;
-use node::{Entry, Founding, MetaProbe, Node, NodeSettings, Planted, access, is_settled};
+use node::{
+    Entry, Founding, HealSettings, MetaProbe, Node, NodeSettings, Planted, access, is_settled,
+};
 use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
 use tokio::net::TcpListener;
@@ -81,6 +83,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             name: named(&settings.name)?,
             zone: settings.zone.clone(),
             store: StoreSettings::with_capacity(capacity_bytes),
+            heal: HealSettings::with_away(settings.away),
             placements: Placements::default(),
             planted: Planted::default(),
             meta: MetaProbe::default(),

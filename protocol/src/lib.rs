@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod placement;
 pub mod prng;
 pub mod record;
+pub mod repair;
 pub mod time;
 pub mod topology;
 pub mod transfer;

@@ -386,3 +386,63 @@ pub const DISK_RESERVE_BYTES_MAX: u64 = 64 << 20;
 
 /// The same on a device that is small itself.
 pub const DISK_RESERVE_BYTES_MIN: u64 = 8 << 20;
+
+// ---- Repair --------------------------------------------------------------------------------
+
+/// How long a peer may be away before others take its place: longer than a restart, an update or a power
+/// cut that somebody mends at once, short beside the time to the next failure.
+pub const REPAIR_AWAY: Duration = Duration::from_secs(600);
+
+/// How long a difference between inventories must last before it is repaired: uploads are on their way to
+/// several holders at once, and differ meanwhile. Three times what the block of an upload may take.
+pub const REPAIR_SETTLE: Duration = Duration::from_secs(30);
+const _: () = assert!(REPAIR_SETTLE.as_secs() >= 3 * BLOCK_REQUEST_TIMEOUT.as_secs());
+
+/// How long another peer's word that it holds a partition is good for letting go of it. A disk that is lost
+/// meanwhile is a copy less; shorter, and a large hand-over would have to ask again for what it asked.
+pub const REPAIR_CONFIRMED_FOR: Duration = Duration::from_secs(60);
+
+/// Time between two comparisons of a pair of peers, where nothing changed that calls for one at once. At
+/// some hundred bytes for equal inventories, traffic is no reason for a longer one.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Absent peers that a question names. More than that are away in catastrophes only; who is not named counts
+/// as there, and is found unreachable.
+pub const REPAIR_ABSENT_MAX: usize = 64;
+
+/// Groups of partitions in the upper level of a comparison: some as many as partitions in a group, so that
+/// both levels cost a few kilobytes.
+pub const INVENTORY_GROUPS: u32 = 512;
+const _: () = assert!(PARTITIONS.is_multiple_of(INVENTORY_GROUPS));
+
+/// Longest message of a comparison, in bytes; it travels as a body.
+pub const INVENTORY_MESSAGE_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(INVENTORY_MESSAGE_BYTES_MAX <= FRAME_BODY_BYTES_MAX as usize);
+
+/// Groups whose partitions are asked for at once.
+pub const INVENTORY_GROUPS_ASKED_MAX: usize = 8;
+const _: () = assert!(
+    INVENTORY_GROUPS_ASKED_MAX * (PARTITIONS / INVENTORY_GROUPS) as usize
+        <= INVENTORY_PARTITIONS_MAX
+);
+
+/// Partitions in one message, each with its digest.
+pub const INVENTORY_PARTITIONS_MAX: usize = 2048;
+const _: () = assert!(
+    INVENTORY_PARTITIONS_MAX * 20 + REPAIR_ABSENT_MAX * 33 + 64 <= INVENTORY_MESSAGE_BYTES_MAX
+);
+
+/// Rows in one page: each in the worst case with a block of its own.
+pub const INVENTORY_ROWS_MAX: usize = 1024;
+const _: () = assert!(INVENTORY_ROWS_MAX * (39 + 17) + 64 <= INVENTORY_MESSAGE_BYTES_MAX);
+
+/// Rows of which a peer remembers who lacks them while it asks the holders of some partitions, and repairs
+/// that wait, each at some 150 bytes. What is beyond is found by the next comparison.
+pub const REPAIR_ROWS_MAX: usize = 1 << 16;
+
+/// Partitions of which a peer remembers who confirmed to hold what it wants to let go of, at some 200 bytes.
+pub const REPAIR_CONFIRMED_MAX: usize = 1 << 14;
+
+/// Time in which a peer reads again all that it holds: bits that rot are found before the second copy of
+/// a block is likely to be lost.
+pub const SCRUB_PASS: Duration = Duration::from_secs(30 * 24 * 3600);

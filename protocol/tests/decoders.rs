@@ -12,8 +12,10 @@ use protocol::invite::{
     encode_answer as encode_welcome,
 };
 use protocol::metadata::{Command, decode_answer, encode_answer};
+use protocol::placement::Partition;
 use protocol::record::RecordHeader;
-use protocol::topology::Zone;
+use protocol::repair;
+use protocol::topology::{Epoch, Zone};
 use protocol::wire::{
     Frame, FrameHeader, GossipEntry, GossipState, Message, Notice, Reply, Request,
 };
@@ -34,7 +36,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 14] = [
+const DECODERS: [Decoder; 16] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -46,6 +48,8 @@ const DECODERS: [Decoder; 14] = [
     Decoder { name: "record", valid: records, check: check_record },
     Decoder { name: "command", valid: || golden("command"), check: check_command },
     Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
+    Decoder { name: "repair_question", valid: questions, check: check_repair_question },
+    Decoder { name: "repair_answer", valid: repair_answers, check: check_repair_answer },
     Decoder { name: "ticket", valid: tickets, check: check_ticket },
     Decoder { name: "join_request", valid: join_requests, check: check_join_request },
     Decoder { name: "welcome", valid: welcomes, check: check_welcome },
@@ -134,6 +138,19 @@ fn check_answer(input: &[u8]) -> bool {
     true
 }
 
+fn check_repair_question(input: &[u8]) -> bool {
+    let Ok(question) = repair::Question::decode(input) else { return false };
+    // Every value has one form.
+    assert_eq!(question.encode(), input);
+    true
+}
+
+fn check_repair_answer(input: &[u8]) -> bool {
+    let Ok(answer) = repair::Answer::decode(input) else { return false };
+    assert_eq!(answer.encode(), input);
+    true
+}
+
 fn check_ticket(input: &[u8]) -> bool {
     let Ok(text) = core::str::from_utf8(input) else { return false };
     let Ok(ticket) = Ticket::from_text(text) else { return false };
@@ -168,6 +185,43 @@ fn golden(kind: &str) -> Vec<Vec<u8>> {
         u8::from_str_radix(pair, 16).expect("it is hexadecimal")
     };
     digits.map(|digits| digits.as_bytes().chunks_exact(2).map(byte).collect()).collect()
+}
+
+fn questions() -> Vec<Vec<u8>> {
+    let peer = PeerId::from_public_key([1; 32]);
+    let absent = [(peer, repair::Absence::Brief)].into();
+    let scope = repair::Scope { epoch: Epoch(3), absent };
+    let partitions: Vec<Partition> = (0..3).filter_map(Partition::new).collect();
+    let sums = partitions.iter().map(|partition| (*partition, 7)).collect();
+    let cid = Cid::of(Codec::Raw, b"x");
+    let after = Some(repair::RowKey { cid, owner: OwnerId::from_bytes([3; 16]) });
+    let questions = [
+        repair::Question::All { scope: scope.clone(), sum: 5 },
+        repair::Question::Groups { scope, groups: vec![1, 511] },
+        repair::Question::Check { epoch: Epoch(3), sums },
+        repair::Question::Rows { epoch: Epoch(3), partitions, after },
+    ];
+    questions.iter().map(|question| question.encode().to_vec()).collect()
+}
+
+fn repair_answers() -> Vec<Vec<u8>> {
+    let partitions: Vec<Partition> = (0..3).filter_map(Partition::new).collect();
+    let row = |owner, root| repair::Row {
+        cid: Cid::of(Codec::DagPb, b"x"),
+        owner: OwnerId::from_bytes([owner; 16]),
+        root,
+        bytes: 1 << 20,
+    };
+    let page = repair::Page { rows: vec![row(1, true), row(2, false)], is_last: true };
+    let answers = [
+        repair::Answer::Equal,
+        repair::Answer::Epoch(Epoch(3)),
+        repair::Answer::Groups(vec![(0, 1), (511, 2)]),
+        repair::Answer::Partitions(partitions.iter().map(|partition| (*partition, 7)).collect()),
+        repair::Answer::Differing(partitions),
+        repair::Answer::Rows(page),
+    ];
+    answers.iter().map(|answer| answer.encode().to_vec()).collect()
 }
 
 fn dag_nodes() -> Vec<Vec<u8>> {
@@ -226,12 +280,14 @@ fn heads() -> Vec<Vec<u8>> {
         Request::Release { owner },
         Request::Owners { cid },
         Request::Meta { body: Bytes::new() },
+        Request::Inventory { body: Bytes::new() },
     ];
     let replies = [
         Err(Fault::busy("full up", Duration::from_millis(250))),
         Ok(Reply::Held(vec![true, false])),
         Ok(Reply::Block(Bytes::new())),
         Ok(Reply::Meta { body: Bytes::new() }),
+        Ok(Reply::Inventory { body: Bytes::new() }),
         Ok(Reply::Released { blocks: 3, bytes: 300 }),
         Ok(Reply::Owners(vec![owner; 2])),
     ];

@@ -136,6 +136,15 @@ pub(crate) enum KeyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RepairCommand {
+    /// Show how many blocks lack copies, and how long until they have them
+    #[command(after_help = "Example: shoal repair status --json\n\n\
+                      Each peer sees to a part of the blocks, and the one that answers tells of its part: name each \
+                      with --endpoint to see its own.")]
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Show the cluster and its peers
     #[command(after_help = "Example: shoal cluster status")]

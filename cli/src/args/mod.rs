@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use admin::{
     BucketCommand, BucketSettings, ClusterCommand, Invite, KeyCommand, Lock, PeerChange,
-    UserCommand,
+    RepairCommand, UserCommand,
 };
 pub(crate) use object::{
     Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Remove, Restore,
@@ -154,6 +154,9 @@ pub(crate) enum Command {
     /// Look at the cluster, and change who is in it
     #[command(subcommand, after_help = "Example: shoal cluster status")]
     Cluster(ClusterCommand),
+    /// See how lost copies come back
+    #[command(subcommand, after_help = "Example: shoal repair status")]
+    Repair(RepairCommand),
 }
 
 #[cfg(test)]
@@ -216,6 +219,7 @@ mod tests {
             "shoal key ls",
             "shoal key revoke id",
             "shoal cluster status --token t",
+            "shoal repair status --json",
             "shoal cluster peers",
             "shoal cluster invite --label l --valid-for 1h",
             "shoal cluster drain p --wait 10m",

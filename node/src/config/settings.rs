@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::invite::Ticket;
-use protocol::limits::{NAME_BYTES_MAX, REPLICAS_MAX};
+use protocol::limits::{NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX};
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
 
@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 16] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
@@ -51,6 +51,10 @@ pub const KEYS: [Key; 15] = [
     Key {
         name: "grace",
         help: "How long what was deleted can be restored, and takes space, in the cluster that this peer founds: such as 30s, 15m, 1h. Default: 1h.",
+    },
+    Key {
+        name: "away",
+        help: "How long another peer may be away before this one sees to it that others take its place, 1s or more: longer than a restart. The same for all peers of a cluster. Default: 10m.",
     },
     Key {
         name: "listen",
@@ -97,6 +101,8 @@ pub struct Settings {
     pub replicas: ReplicaCount,
     /// `grace`
     pub grace: Duration,
+    /// `away`
+    pub away: Duration,
     /// `listen`
     pub listen: Vec<String>,
     /// `bootstrap`
@@ -179,6 +185,7 @@ impl Settings {
             capacity_bytes: reader.take("capacity", value::bytes),
             replicas: reader.take("replicas", replicas).unwrap_or(THREE),
             grace: reader.take("grace", value::duration).unwrap_or(GRACE),
+            away: reader.take("away", away).unwrap_or(REPAIR_AWAY),
             bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
             mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
             http: reader.take("http", socket_address).unwrap_or(default_http),
@@ -206,6 +213,15 @@ const THREE: ReplicaCount = match ReplicaCount::new(3) {
 
 /// An hour: long enough to notice a mistake, short enough that space comes back the same day.
 const GRACE: Duration = Duration::from_secs(3600);
+
+/// Less than this is no absence: connections break and come back.
+const AWAY_MIN: Duration = Duration::from_secs(1);
+
+fn away(value: &Value) -> Result<Duration, String> {
+    let away = value::duration(value)?;
+    let shown = value::format_duration(away);
+    if away < AWAY_MIN { Err(format!("{shown} is less than 1s")) } else { Ok(away) }
+}
 
 fn ticket(value: &Value) -> Result<Ticket, String> {
     // Not repeated in the message: half a ticket is half a secret.
@@ -292,6 +308,7 @@ pub fn describe(settings: &Settings) -> String {
             "capacity" => settings.capacity_bytes.map(|bytes| bytes.to_string()),
             "replicas" => Some(settings.replicas.get().to_string()),
             "grace" => Some(quoted(&value::format_duration(settings.grace))),
+            "away" => Some(quoted(&value::format_duration(settings.away))),
             "listen" => Some(list(&settings.listen)),
             "bootstrap" => Some(list(&settings.bootstrap)),
             "mdns" => Some(settings.mdns.to_string()),
@@ -347,21 +364,21 @@ mod tests {
     fn every_fault_is_told_at_once_by_name() {
         let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
         let faults = read(vec![
-            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'"),
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'"),
             env,
         ])
         .unwrap_err();
         let all = faults.join("\n");
-        for name in ["capacitty", "replicas", "http", "listen", "zone", "SHOAL_NONSENSE"] {
+        for name in ["capacitty", "replicas", "http", "listen", "zone", "away", "SHOAL_NONSENSE"] {
             assert!(all.contains(name), "{name} is not in:\n{all}");
         }
-        assert_eq!(faults.len(), 6, "{all}");
+        assert_eq!(faults.len(), 7, "{all}");
     }
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let settings = read(vec![file(
-            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\nprivate-metrics = true",
+            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\naway = '3s'\nprivate-metrics = true",
         )])
         .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();

@@ -56,7 +56,8 @@ async fn round<E: Env>(context: &Context<E>) -> Result<Duration, Fault> {
     Ok(settings.map_or(ROUND_MIN, |settings| Duration::from_millis(settings.grace_ms)))
 }
 
-async fn dead_among<E: Env>(
+/// Returns which of these owners are dead, by this peer's copy of the metadata.
+pub(super) async fn dead_among<E: Env>(
     context: &Context<E>,
     owners: Vec<OwnerId>,
 ) -> Result<Vec<OwnerId>, Fault> {

@@ -142,6 +142,11 @@ impl<E: Env> Context<E> {
         }
     }
 
+    /// Returns how many transfers are under way for clients.
+    pub(super) fn transfers_under_way(&self) -> usize {
+        TRANSFERS_MAX.saturating_sub(self.transfers.available_permits())
+    }
+
     /// Returns a place among the transfers under way.
     pub(super) fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Fault> {
         Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| {

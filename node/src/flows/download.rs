@@ -281,7 +281,8 @@ async fn fetch<E: Env>(context: Context<E>, cid: Cid, stored: Cid, peer: PeerId)
                 | Reply::Held(_)
                 | Reply::Released { .. }
                 | Reply::Owners(_)
-                | Reply::Meta { .. },
+                | Reply::Meta { .. }
+                | Reply::Inventory { .. },
             ) => Err(Fault::new(
                 Kind::Internal,
                 format!("peer {peer} gave an answer of another kind"),

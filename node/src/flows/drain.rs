@@ -10,6 +10,7 @@ use futures::stream::{self, StreamExt};
 use protocol::limits::{HAS_CIDS_MAX, OWNERS_MAX};
 use protocol::metadata::{Actor, MemberState, Op, query};
 use protocol::topology::Epoch;
+use protocol::wire::Class;
 use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
 
@@ -85,7 +86,8 @@ async fn give<E: Env>(context: &Context<E>, owner: OwnerId, epoch: Epoch) -> Res
         let copies = targets(context, &cids, epoch)?;
         let mut copies = stream::iter(copies)
             .map(|(cid, peer)| {
-                let copy = Copy { context: context.clone(), cid, bytes: None, owner };
+                let class = Class::Bulk;
+                let copy = Copy { context: context.clone(), cid, bytes: None, owner, class };
                 copy.place(peer)
             })
             .buffer_unordered(COPIES_MAX);

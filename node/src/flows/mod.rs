@@ -8,6 +8,7 @@ mod context;
 mod download;
 mod drain;
 mod edit;
+mod heal;
 mod join;
 mod locks;
 mod members;
@@ -21,6 +22,7 @@ mod upload;
 
 pub use context::{Context, Planted};
 pub use download::{Download, block, download};
+pub use heal::{Heal, HealMetrics, HealSettings};
 pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
 pub use objects::{Change, Description, EditAt, edit_object, pin_content, put_object};
@@ -29,6 +31,7 @@ pub use upload::{UploadOptions, Uploaded};
 
 pub(crate) use collect::collect;
 pub(crate) use drain::drain;
+pub(crate) use heal::heal;
 pub(crate) use join::{answer_guests, ask as ask_to_join};
 pub(crate) use members::{all_members, follow as follow_members};
 pub(crate) use propose::{new_request, propose};

@@ -64,7 +64,8 @@ async fn release_at<E: Env>(
         | Reply::Held(_)
         | Reply::Block(_)
         | Reply::Owners(_)
-        | Reply::Meta { .. } => {
+        | Reply::Meta { .. }
+        | Reply::Inventory { .. } => {
             Err(Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind")))
         }
     }

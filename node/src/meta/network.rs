@@ -64,7 +64,8 @@ impl<E: Env> Post<E> {
             | Reply::Held(_)
             | Reply::Block(_)
             | Reply::Released { .. }
-            | Reply::Owners(_) => Err(Fault::new(
+            | Reply::Owners(_)
+            | Reply::Inventory { .. } => Err(Fault::new(
                 Kind::Internal,
                 format!("peer {peer} answered another question than was asked"),
             )),

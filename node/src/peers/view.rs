@@ -51,7 +51,7 @@ impl View {
 
     /// Returns where blocks belong now.
     #[must_use]
-    pub fn placement(&self) -> &Placement {
+    pub fn placement(&self) -> &Arc<Placement> {
         &self.placement
     }
 

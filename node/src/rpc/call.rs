@@ -125,7 +125,8 @@ impl<E: Env> Rpc<E> {
             | Request::GetBlock { .. }
             | Request::HasBlocks { .. }
             | Request::Release { .. }
-            | Request::Owners { .. } => Purse::Others,
+            | Request::Owners { .. }
+            | Request::Inventory { .. } => Purse::Others,
         };
         let credit = self.shared.credit(to, class, purse);
         let stopped = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
@@ -194,7 +195,9 @@ fn cost_bytes(request: &Request) -> u32 {
         Request::PutBlock { bytes, .. } => {
             u32::try_from(bytes.len()).unwrap_or(FRAME_BODY_BYTES_MAX)
         }
-        Request::Meta { body } => u32::try_from(body.len()).unwrap_or(FRAME_BODY_BYTES_MAX),
+        Request::Meta { body } | Request::Inventory { body } => {
+            u32::try_from(body.len()).unwrap_or(FRAME_BODY_BYTES_MAX)
+        }
         // The size of the answer is not known; most blocks are leaves.
         Request::GetBlock { .. } => protocol::limits::CHUNK_BYTES,
         Request::Claim { .. }

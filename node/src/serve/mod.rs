@@ -7,23 +7,25 @@ use protocol::{Cid, Fault, Kind, PeerId};
 use tracing::warn;
 
 use crate::env::Env;
+use crate::flows::Heal;
 use crate::meta::Meta;
 use crate::rpc::Handler;
 use crate::store::{Store, StoreError};
 
-/// Answers from this peer's store and its part in agreement. Clones are handles to the same one.
+/// Answers from this peer's store, its inventory and its part in agreement. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct PeerHandler<E: Env> {
     env: E,
     store: Store<E>,
     meta: Meta<E>,
+    heal: Heal,
 }
 
 impl<E: Env> PeerHandler<E> {
     /// Returns the handler over these services.
     #[must_use]
-    pub fn new(env: E, store: Store<E>, meta: Meta<E>) -> Self {
-        Self { env, store, meta }
+    pub fn new(env: E, store: Store<E>, meta: Meta<E>, heal: Heal) -> Self {
+        Self { env, store, meta, heal }
     }
 }
 
@@ -56,6 +58,9 @@ impl<E: Env> Handler for PeerHandler<E> {
                 Ok(Reply::Released { blocks, bytes })
             }
             Request::Owners { cid } => Ok(Reply::Owners(store.owners(cid).await?)),
+            Request::Inventory { body } => {
+                Ok(Reply::Inventory { body: self.heal.answer(from, body).await? })
+            }
             Request::Meta { body } => Ok(Reply::Meta { body: self.meta.serve(from, body).await? }),
         }
     }

@@ -12,7 +12,9 @@
 //! Never: reads or writes a map.
 
 use bytes::Bytes;
+use protocol::placement::Partition;
 use protocol::record::{RECORD_HEADER_BYTES, codec_byte, codec_of};
+use protocol::repair::RowKey;
 use protocol::{Cid, OwnerId};
 
 /// Bytes of a block's key: digest and codec.
@@ -172,6 +174,9 @@ pub(super) fn owner_in(key: &[u8]) -> Option<OwnerId> {
     Some(OwnerId::from_bytes(*key.last_chunk()?))
 }
 
+/// What the keys of references from their blocks begin with.
+pub(super) const REFERENCES: &[u8] = b"c";
+
 /// What the keys of references from their owners begin with.
 pub(super) const OWNERS: &[u8] = b"o";
 
@@ -190,6 +195,19 @@ pub(super) fn owner_before_block(key: &[u8]) -> Option<OwnerId> {
 pub(super) fn reference_keys(cid: &Cid, owner: &OwnerId) -> [Bytes; 2] {
     let block = block_bytes(cid);
     [joined(b"c", &block, owner.as_bytes()), joined(b"o", owner.as_bytes(), &block)]
+}
+
+/// Returns the block and the owner in the key of a reference from its block.
+pub(super) fn reference_in(key: &[u8]) -> Option<RowKey> {
+    let rest = key.strip_prefix(REFERENCES)?;
+    let (block, owner) = rest.split_at_checked(BLOCK_KEY_BYTES)?;
+    let owner = OwnerId::from_bytes(owner.try_into().ok()?);
+    Some(RowKey { cid: block_in(block)?, owner })
+}
+
+/// Returns where the references to the blocks of a partition begin.
+pub(super) fn references_from(partition: Partition) -> Bytes {
+    joined(REFERENCES, &partition.first_digest(), b"")
 }
 
 /// Returns the keys that say that a block is the root of an owner: from the block, from the owner.
@@ -305,6 +323,11 @@ mod tests {
         assert_eq!(block_in(&block_key(&cid)), Some(cid));
         let [by_block, by_owner] = reference_keys(&cid, &owner);
         assert_eq!((owner_in(&by_block), block_in(&by_owner)), (Some(owner), Some(cid)));
+        assert_eq!(reference_in(&by_block), Some(RowKey { cid, owner }));
+        let partition = Partition::of(&cid);
+        assert!(references_from(partition) <= by_block);
+        let next = u32::try_from(partition.index() + 1).ok().and_then(Partition::new);
+        assert!(next.is_none_or(|next| by_block < references_from(next)));
         assert_eq!(segment_in(&segment_key(7)), Some(7));
         assert_eq!(offset_in(&record_key(7, 1 << 33)), Some(1 << 33));
     }
@@ -323,6 +346,7 @@ mod tests {
             Totals::decode(&value);
             Segment::decode(&value);
             block_in(&value);
+            reference_in(&value);
         }
     }
 }

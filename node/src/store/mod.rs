@@ -12,6 +12,9 @@ mod error;
 mod group;
 mod handle;
 mod index;
+mod inventory;
+#[cfg(test)]
+mod inventory_test;
 mod metrics;
 #[cfg(test)]
 mod model_test;
@@ -31,5 +34,6 @@ pub(crate) mod testing;
 
 pub use error::StoreError;
 pub use handle::{Store, start};
+pub use inventory::{Rows, RowsWanted};
 pub use metrics::StoreMetrics;
 pub use settings::{Planted, StoreSettings, Usage};

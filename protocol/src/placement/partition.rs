@@ -31,6 +31,13 @@ impl Partition {
         (0..PARTITIONS).map(Self)
     }
 
+    /// Returns the four bytes with which the least digest of this partition begins; what follows them is zero. All
+    /// digests from there to the next partition's are of this one.
+    #[must_use]
+    pub const fn first_digest(self) -> [u8; 4] {
+        (self.0 << (32 - BITS)).to_be_bytes()
+    }
+
     /// Returns the index: 0..[`PARTITIONS`].
     #[must_use]
     pub const fn index(self) -> usize {
@@ -56,6 +63,7 @@ mod tests {
         let half = Partition::of(&Cid::from_digest(Codec::DagPb, digest));
         assert_eq!(half.index(), PARTITIONS as usize / 2);
         assert_eq!(Partition::new(PARTITIONS / 2), Some(half));
+        assert_eq!(half.first_digest(), [0x80, 0, 0, 0]);
         assert_eq!(Partition::new(PARTITIONS), None);
     }
 }

@@ -104,8 +104,15 @@ impl Message {
     const fn has_body(&self) -> bool {
         matches!(
             self,
-            Self::Request { request: Request::PutBlock { .. } | Request::Meta { .. }, .. }
-                | Self::Reply { outcome: Ok(Reply::Block(_) | Reply::Meta { .. }), .. }
+            Self::Request {
+                request: Request::PutBlock { .. }
+                    | Request::Meta { .. }
+                    | Request::Inventory { .. },
+                ..
+            } | Self::Reply {
+                outcome: Ok(Reply::Block(_) | Reply::Meta { .. } | Reply::Inventory { .. }),
+                ..
+            }
         )
     }
 }
@@ -140,6 +147,10 @@ fn encode_request(request: &Request, body: &mut Bytes) -> Result<RequestKind, Wi
             *body = message.clone();
             RequestKind::Meta(schema::Empty {})
         }
+        Request::Inventory { body: question } => {
+            *body = question.clone();
+            RequestKind::Inventory(schema::Empty {})
+        }
     })
 }
 
@@ -161,6 +172,7 @@ fn decode_request(kind: RequestKind, body: &Bytes) -> Result<Request, WireError>
         RequestKind::Release(release) => Request::Release { owner: decode_owner(&release.owner)? },
         RequestKind::Owners(owners) => Request::Owners { cid: decode_cid(&owners.cid)? },
         RequestKind::Meta(schema::Empty {}) => Request::Meta { body: body.clone() },
+        RequestKind::Inventory(schema::Empty {}) => Request::Inventory { body: body.clone() },
     })
 }
 
@@ -187,6 +199,10 @@ fn encode_reply(reply: &Reply, body: &mut Bytes) -> Result<Outcome, WireError> {
             *body = message.clone();
             Outcome::Meta(schema::Empty {})
         }
+        Reply::Inventory { body: answer } => {
+            *body = answer.clone();
+            Outcome::Inventory(schema::Empty {})
+        }
     })
 }
 
@@ -202,6 +218,7 @@ fn decode_outcome(outcome: Outcome, body: &Bytes) -> Result<Result<Reply, Fault>
         }
         Outcome::Block(schema::Empty {}) => Reply::Block(body.clone()),
         Outcome::Meta(schema::Empty {}) => Reply::Meta { body: body.clone() },
+        Outcome::Inventory(schema::Empty {}) => Reply::Inventory { body: body.clone() },
         Outcome::Released(released) => {
             Reply::Released { blocks: released.blocks, bytes: released.bytes }
         }

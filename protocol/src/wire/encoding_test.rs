@@ -92,6 +92,10 @@ fn golden() -> Vec<(Message, String)> {
             of("0a07 0807 10dc0b 4a00"),
         ),
         (
+            request(Request::Inventory { body: Bytes::from_static(b"block") }),
+            of("0a07 0807 10dc0b 5200"),
+        ),
+        (
             reply(Err(Fault::busy("full up", Duration::from_millis(250)))),
             of("1212 0807 120e 0805 120766756c6c207570 18fa01"),
         ),
@@ -100,6 +104,7 @@ fn golden() -> Vec<(Message, String)> {
         (reply(Ok(Reply::Held(vec![true, false, true]))), of("1209 0807 2205 0a03 010001")),
         (reply(Ok(Reply::Block(Bytes::from_static(b"block")))), of("1204 0807 2a00")),
         (reply(Ok(Reply::Meta { body: Bytes::from_static(b"block") })), of("1204 0807 4200")),
+        (reply(Ok(Reply::Inventory { body: Bytes::from_static(b"block") })), of("1204 0807 4a00")),
         (reply(Ok(Reply::Released { blocks: 3, bytes: 300 })), of("1209 0807 3205 0803 10ac02")),
         (reply(Ok(Reply::Owners(vec![owner(3)]))), of(&format!("1216 0807 3a12 0a10{owner_hex}"))),
         (
@@ -296,6 +301,7 @@ fn messages() -> impl Strategy<Value = Message> {
         owner().prop_map(|owner| Request::Release { owner }),
         cid().prop_map(|cid| Request::Owners { cid }),
         body().prop_map(|body| Request::Meta { body }),
+        body().prop_map(|body| Request::Inventory { body }),
     ];
     let replies = prop_oneof![
         Just(Ok(Reply::Put(BlockOutcome::Stored))),
@@ -303,6 +309,7 @@ fn messages() -> impl Strategy<Value = Message> {
         prop::collection::vec(any::<bool>(), 0..1024).prop_map(|held| Ok(Reply::Held(held))),
         body().prop_map(|bytes| Ok(Reply::Block(bytes))),
         body().prop_map(|body| Ok(Reply::Meta { body })),
+        body().prop_map(|body| Ok(Reply::Inventory { body })),
         any::<(u64, u64)>().prop_map(|(blocks, bytes)| Ok(Reply::Released { blocks, bytes })),
         prop::collection::vec(owner(), 0..64).prop_map(|owners| Ok(Reply::Owners(owners))),
         (prop::sample::select(&Kind::ALL), "\\PC{0,100}", prop::option::of(millis()))

@@ -97,6 +97,11 @@ pub enum Request {
         /// The message: the frame's body.
         body: Bytes,
     },
+    /// A question about inventories.
+    Inventory {
+        /// A [`crate::repair::Question`]: the frame's body.
+        body: Bytes,
+    },
 }
 
 /// What became of a block that was to be kept.
@@ -129,6 +134,11 @@ pub enum Reply {
     /// To [`Request::Meta`]: the frame's body.
     Meta {
         /// The answer.
+        body: Bytes,
+    },
+    /// To [`Request::Inventory`]: the frame's body.
+    Inventory {
+        /// A [`crate::repair::Answer`].
         body: Bytes,
     },
 }

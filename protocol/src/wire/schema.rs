@@ -30,7 +30,7 @@ pub(super) struct Request {
     pub(super) id: u64,
     #[prost(uint64, tag = "2")]
     pub(super) patience_ms: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8, 9, 10")]
     pub(super) kind: Option<RequestKind>,
 }
 
@@ -51,6 +51,9 @@ pub(super) enum RequestKind {
     /// The message is the frame's body.
     #[prost(message, tag = "9")]
     Meta(Empty),
+    /// The question is the frame's body.
+    #[prost(message, tag = "10")]
+    Inventory(Empty),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -95,7 +98,7 @@ pub(super) struct Owner {
 pub(super) struct Reply {
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Outcome", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Outcome", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -118,6 +121,9 @@ pub(super) enum Outcome {
     /// The answer is the frame's body.
     #[prost(message, tag = "8")]
     Meta(Empty),
+    /// The answer is the frame's body.
+    #[prost(message, tag = "9")]
+    Inventory(Empty),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

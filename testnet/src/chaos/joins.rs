@@ -61,7 +61,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     // Copies that are late come after the acknowledgement.
     until(PATIENCE, async || {
         let held = blocks(ctx, &stage).await?;
-        ensure!(held == wanted, "{held} copies instead of {wanted}");
+        // More, where earlier ones were copied to those who joined later.
+        ensure!(held >= wanted, "{held} copies instead of {wanted}");
         Ok(())
     })
     .await

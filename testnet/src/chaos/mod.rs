@@ -9,6 +9,7 @@ mod client;
 mod crash;
 mod edit;
 mod full;
+mod heal;
 mod histories;
 mod hostile;
 mod joins;

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, edit, full, histories, hostile, joins, leader, locks, members, paused, rot, settings,
-    space, tickets, twenty, vectors, winners,
+    crash, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
+    settings, space, tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 17] = [
+const SCENARIOS: [Scenario; 18] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -68,6 +68,11 @@ const SCENARIOS: [Scenario; 17] = [
         name: "full",
         shows: "a full peer refuses clearly, goes on reading and uses freed space again",
         run: |ctx| full::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "heal",
+        shows: "lost copies come back by themselves, and a short absence moves nothing",
+        run: |ctx| heal::run(ctx).boxed_local(),
     },
     Scenario {
         name: "paused",

@@ -16,6 +16,7 @@ mod openapi;
 mod params;
 mod problem;
 mod range;
+mod repair;
 mod server;
 mod users;
 
@@ -77,6 +78,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(cluster::drain))
         .routes(routes!(cluster::invites, cluster::invite))
         .routes(routes!(cluster::withdraw))
+        .routes(routes!(repair::show))
         .routes(routes!(users::whoami))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::remove))

@@ -21,6 +21,8 @@ pub(in crate::flows) struct Copy<E: Env> {
     /// The bytes; `None` when the cluster holds the block, and they are fetched only where they are missing.
     pub(in crate::flows) bytes: Option<Bytes>,
     pub(in crate::flows) owner: OwnerId,
+    /// Among which traffic it travels.
+    pub(in crate::flows) class: Class,
 }
 
 impl<E: Env> Copy<E> {
@@ -33,19 +35,28 @@ impl<E: Env> Copy<E> {
             Some(bytes) => bytes.clone(),
             None => download::block(&self.context, self.cid).await?,
         };
-        let Self { context, cid, owner, .. } = self;
+        self.send(peer, bytes).await
+    }
+
+    /// Gives a peer the bytes, which hash to the block's name, and returns when they are durable there.
+    pub(in crate::flows) async fn send(
+        &self,
+        peer: PeerId,
+        bytes: Bytes,
+    ) -> Result<BlockOutcome, Fault> {
+        let Self { context, cid, owner, class, .. } = self;
         if peer == context.peers.view().own() {
-            return Ok(context.store.put(cid, bytes, owner, false).await?);
+            return Ok(context.store.put(*cid, bytes, *owner, false).await?);
         }
-        let put = Request::PutBlock { cid, owner, root: false, bytes };
-        let reply = context.rpc.call(peer, Class::Bulk, put, BLOCK_REQUEST_TIMEOUT).await?;
+        let put = Request::PutBlock { cid: *cid, owner: *owner, root: false, bytes };
+        let reply = context.rpc.call(peer, *class, put, BLOCK_REQUEST_TIMEOUT).await?;
         let Reply::Put(outcome) = reply else { return Err(other_answer(peer)) };
         Ok(outcome)
     }
 
     /// Refers to the block on behalf of the owner if the peer holds it, and says whether it does.
-    async fn claim(&self, peer: PeerId) -> Result<bool, Fault> {
-        let Self { context, cid, owner, .. } = self;
+    pub(in crate::flows) async fn claim(&self, peer: PeerId) -> Result<bool, Fault> {
+        let Self { context, cid, owner, class, .. } = self;
         if peer == context.peers.view().own() {
             // With its bytes at hand a put does the same in one step.
             if self.bytes.is_some() {
@@ -54,7 +65,7 @@ impl<E: Env> Copy<E> {
             return Ok(context.store.claim(vec![*cid], *owner, false).await? == [true]);
         }
         let claim = Request::Claim { cids: vec![*cid], owner: *owner, root: false };
-        let reply = context.rpc.call(peer, Class::Bulk, claim, BLOCK_REQUEST_TIMEOUT).await?;
+        let reply = context.rpc.call(peer, *class, claim, BLOCK_REQUEST_TIMEOUT).await?;
         let Reply::Held(held) = reply else { return Err(other_answer(peer)) };
         Ok(held == [true])
     }

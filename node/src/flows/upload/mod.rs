@@ -18,6 +18,7 @@ use futures::{Stream, StreamExt};
 use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
 use protocol::topology::ReplicaCount;
 use protocol::transfer::{Upload, UploadConfig, UploadInput, UploadOutput};
+use protocol::wire::Class;
 use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, info};
@@ -386,6 +387,7 @@ impl<E: Env> Flow<E> {
             cid,
             bytes: held.bytes.clone(),
             owner: self.owner,
+            class: Class::Bulk,
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert((cid, peer), abort);

@@ -76,6 +76,7 @@ impl Cluster {
             name: DisplayName::new(&format!("n{number}")).expect("it keeps the rules"),
             zone,
             store: self.plan.store.clone(),
+            heal: self.plan.heal,
             placements: self.placements.clone(),
             planted: self.defects.planted,
             meta: MetaProbe { observer: self.observer(), ..MetaProbe::default() },

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use node::HealSettings;
 use node::store::StoreSettings;
 use protocol::Prng;
+use protocol::limits::REPAIR_AWAY;
 use protocol::topology::{ReplicaCount, Zone};
 
 use crate::sim::{DiskHabits, LinkHabits};
@@ -29,6 +31,8 @@ pub(super) struct Plan {
     /// From which acknowledgement on a peer loses its disk right after one that came late, when the
     /// copies beyond the quorum are still missing.
     pub(super) disk_loss_from: Option<u64>,
+    /// How peers repair: soon, so that runs need not last for long.
+    pub(super) heal: HealSettings,
     /// How long deleted content can be had back, in milliseconds: short, so that much is freed in the storm.
     pub(super) grace_ms: u64,
     /// Clients at work.
@@ -70,6 +74,7 @@ impl Plan {
             doomed: if prng.chance(2, 3) { order } else { Vec::new() },
             blackouts: BTreeSet::new(),
             disk_loss_from,
+            heal: heal_settings(peers),
             grace_ms: 200 + prng.below(5_000),
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
@@ -80,6 +85,15 @@ impl Plan {
             plan.blackouts.insert(1 + prng.below(12));
         }
         plan
+    }
+}
+
+/// Returns how peers repair: in every other size of cluster, who is away in the storm is replaced.
+fn heal_settings(peers: usize) -> HealSettings {
+    HealSettings {
+        away: if peers.is_multiple_of(2) { Duration::from_secs(5) } else { REPAIR_AWAY },
+        settle: Duration::from_secs(5),
+        interval: Duration::from_secs(20),
     }
 }
 

@@ -1,0 +1,248 @@
+//! The task that owns the plan: begins rounds when they are due, and repairs as the budget allows.
+//!
+//! Never: waits for another peer itself; rounds and repairs go on beside it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use protocol::limits::REPAIR_ROWS_MAX;
+use protocol::repair::{
+    Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, status,
+};
+use protocol::{Fault, Instant};
+use tracing::{debug, info};
+
+use super::copy::{Copied, copy};
+use super::inventory::Inventory;
+use super::round::{Round, round};
+use super::watch::Watch;
+use super::{HealInbox, HealMetrics, HealSettings, answer};
+use crate::env::Env;
+use crate::flows::Context;
+
+/// How often this peer looks who is there and how busy it is.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a round waits for others to learn what called for it.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long this peer rests between rounds at least, and how many times longer than the last round took: scans
+/// of a large store take a fifth of the time at most, whatever happens.
+const REST_MIN: Duration = Duration::from_secs(1);
+/// See [`REST_MIN`].
+const REST_ROUNDS: u32 = 4;
+
+/// After what time a round is tried again that did not reach everybody, or whose repairs failed: doubled each time.
+const RETRY_MIN: Duration = Duration::from_secs(2);
+/// See [`RETRY_MIN`].
+const RETRY_MAX: Duration = Duration::from_secs(64);
+
+/// Repairs under way, each with a block in memory: 16 MiB at most.
+const COPIES_MAX: usize = 8;
+
+/// A repair that ended, and how.
+type Ended = (Repair, Result<Copied, Fault>);
+
+struct Healer<E: Env> {
+    context: Context<E>,
+    inventory: Inventory,
+    metrics: HealMetrics,
+    interval: Duration,
+    watch: Watch,
+    plan: Plan,
+    budget: Budget,
+    meter: Meter,
+    /// At most one.
+    rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
+    copies: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// When the last round began, and until when there is no other one.
+    begun: Instant,
+    resting: Instant,
+    next_round: Instant,
+    /// Whether something calls for a round before its time.
+    is_due: bool,
+    /// Whether a round has to show that the repairs of the last one came to something.
+    is_to_confirm: bool,
+    is_cut: bool,
+    retry: Duration,
+}
+
+/// Heals for as long as the peer runs.
+pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, inbox: HealInbox) {
+    let HealInbox { questions, mut looks, metrics } = inbox;
+    let inventory = Inventory::start(&context, metrics.clone());
+    let answers = answer::serve(context.clone(), inventory.clone(), questions);
+    context.env.spawn("heal.answers", answers);
+    let now = context.env.now();
+    let mut healer = Healer {
+        inventory,
+        metrics,
+        interval: settings.interval,
+        watch: Watch::new(settings.away),
+        plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
+        budget: Budget::new(now, BudgetSettings::default()),
+        meter: Meter::new(),
+        rounds: FuturesUnordered::new(),
+        copies: FuturesUnordered::new(),
+        begun: now,
+        resting: now,
+        next_round: now.after(SOON),
+        is_due: true,
+        is_to_confirm: false,
+        is_cut: false,
+        retry: RETRY_MIN,
+        context,
+    };
+    let mut next_look = now;
+    loop {
+        let now = healer.context.env.now();
+        if now >= next_look {
+            healer.look(now);
+            next_look = now.after(LOOK);
+        }
+        healer.begin_round(now);
+        let wake = healer.begin_copies(now).map_or(next_look, |at| at.min(next_look));
+        tokio::select! {
+            biased; // what is done makes room; clients who look are few; the clock last, since all of these set it
+            Some((repair, outcome)) = healer.copies.next(), if !healer.copies.is_empty() => {
+                healer.copied(&repair, outcome);
+            }
+            Some(outcome) = healer.rounds.next(), if !healer.rounds.is_empty() => {
+                healer.surveyed(outcome);
+            }
+            Some(look) = looks.recv() => {
+                // A client that has gone needs no answer.
+                drop(look.send(healer.status()));
+            }
+            () = healer.context.env.sleep_until(wake) => {}
+        }
+    }
+}
+
+impl<E: Env> Healer<E> {
+    /// Looks who is there, and how busy this peer is.
+    fn look(&mut self, now: Instant) {
+        if self.watch.look(now, &self.context.peers.view()) {
+            self.is_due = true;
+            self.next_round = self.next_round.min(now.after(SOON));
+        }
+        let in_flight = self.context.transfers_under_way();
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        self.budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
+        let is_repaired = self.plan.is_empty() && self.copies.is_empty();
+        if self.is_to_confirm && is_repaired {
+            self.is_to_confirm = false;
+            self.is_due = true;
+            self.next_round = self.next_round.min(now);
+        }
+    }
+
+    fn begin_round(&mut self, now: Instant) {
+        if !self.rounds.is_empty() || now < self.next_round.max(self.resting) {
+            return;
+        }
+        self.begun = now;
+        self.next_round = now.after(self.interval);
+        self.is_due = false;
+        let scope = self.watch.scope().clone();
+        self.rounds.push(Box::pin(round(self.context.clone(), self.inventory.clone(), scope)));
+    }
+
+    fn surveyed(&mut self, outcome: Result<Round, Fault>) {
+        let now = self.context.env.now();
+        self.resting = now.after(REST_MIN.max(now.since(self.begun) * REST_ROUNDS));
+        let round = match outcome {
+            Ok(round) => round,
+            Err(fault) => {
+                debug!(err = %fault, "inventory not compared");
+                self.metrics.rounds_incomplete.inc();
+                return self.try_again(now);
+            }
+        };
+        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut } = round;
+        let found = repairs.len() + hand_overs.len();
+        if found > 0 {
+            info!(
+                epoch = desired.epoch().0,
+                references = found,
+                "references found that peers lack"
+            );
+        }
+        let own = self.context.peers.view().own();
+        let is_own = |partition| desired.steward(partition) == Some(own);
+        self.plan.update(now, is_own, repairs);
+        let is_stray = |partition| strays.binary_search(&partition).is_ok();
+        self.plan.update(now, is_stray, hand_overs);
+        self.is_cut = is_cut;
+        if is_complete {
+            self.metrics.rounds.inc();
+            // Until what was found is repaired, nobody knows whether it can be.
+            if found == 0 {
+                self.retry = RETRY_MIN;
+            }
+        } else {
+            self.metrics.rounds_incomplete.inc();
+            self.try_again(now);
+        }
+        self.is_to_confirm |= is_cut;
+    }
+
+    /// Has a round before its time, later each time.
+    fn try_again(&mut self, now: Instant) {
+        self.is_due = true;
+        self.next_round = self.next_round.min(now.after(self.retry));
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+    }
+
+    /// Begins as many repairs as may begin, and returns when the next one may, if there is room for one.
+    fn begin_copies(&mut self, now: Instant) -> Option<Instant> {
+        while self.copies.len() < COPIES_MAX {
+            let Some((_, repair)) = self.plan.peek(now) else { return self.plan.next_deadline() };
+            if let Err(later) = self.budget.start(now, repair.row.bytes.into()) {
+                return Some(later);
+            }
+            let (_, repair) = self.plan.take(now)?;
+            let context = self.context.clone();
+            self.copies.push(Box::pin(async move {
+                let outcome = copy(&context, &repair).await;
+                (repair, outcome)
+            }));
+        }
+        None
+    }
+
+    fn copied(&mut self, repair: &Repair, outcome: Result<Copied, Fault>) {
+        let now = self.context.env.now();
+        match outcome {
+            Ok(Copied::Block(bytes)) => {
+                self.metrics.blocks.inc();
+                self.metrics.bytes.inc_by(bytes);
+                self.meter.copied(now, bytes);
+                self.is_to_confirm = true;
+                self.retry = RETRY_MIN;
+                debug!(peer = %repair.target, cid = %repair.row.cid, bytes, "copy restored");
+            }
+            Ok(Copied::Reference) => {
+                self.metrics.references.inc();
+            }
+            Ok(Copied::Unwanted) => {}
+            Err(fault) => {
+                self.metrics.failures.inc();
+                debug!(peer = %repair.target, cid = %repair.row.cid, err = %fault, "copy not restored");
+                // Found again by the next round, if it still lacks. One is enough for all that fail until then.
+                if !self.is_due {
+                    self.try_again(now);
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> RepairStatus {
+        let is_open =
+            self.is_cut || self.is_due || !self.rounds.is_empty() || !self.copies.is_empty();
+        let now = self.context.env.now();
+        status(&self.plan, self.meter.bytes_per_second(now), is_open || self.is_to_confirm)
+    }
+}
