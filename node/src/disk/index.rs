@@ -4,9 +4,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel,
-    Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily,
+    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
+    FlushOptions, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::lane::Health;
@@ -24,6 +24,8 @@ const BUFFER_BYTES: usize = 8 << 20;
 const DELETIONS_WINDOW: usize = 128;
 /// Bytes of log after which the oldest buffers are flushed, so that a restart replays little.
 const LOG_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of a part of a table's index or filter.
+const INDEX_PART_BYTES: usize = 4 << 10;
 /// Table files kept open.
 const FILES_OPEN_MAX: i32 = 256;
 
@@ -254,6 +256,12 @@ fn map_options(map: Map, cache: &Cache) -> Options {
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts of a few KiB: whole ones are as large as what a shard of the cache holds, so that a million names made
+    // each look-up read, check and decompress hundreds of KiB.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(INDEX_PART_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(5);
     table.set_checksum_type(ChecksumType::XXH3);
     let mut options = Options::default();
