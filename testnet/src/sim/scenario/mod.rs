@@ -8,7 +8,6 @@ mod faults_test;
 mod host;
 mod operator;
 mod plan;
-mod redundancy;
 mod requests;
 mod storm;
 mod verdict;
