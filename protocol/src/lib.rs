@@ -21,6 +21,7 @@ pub mod time;
 pub mod topology;
 pub mod transfer;
 pub mod wire;
+pub mod work;
 
 pub use cid::{Cid, Codec};
 pub use error::{Fault, Kind};

@@ -316,6 +316,98 @@ pub const BUSY_RETRIES_MAX: u8 = 6;
 /// Pause after the first `busy` of a holder; twice as long after each further one for the same block.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
+// ---- Work ----------------------------------------------------------------------------------
+
+/// Jobs in one peer's queue, those that ended as dead letters included: a million leaves of an upload
+/// spree would be a TiB behind. Some 30 MiB of memory with the largest jobs.
+pub const WORK_JOBS_MAX: usize = 1 << 16;
+
+/// Jobs of others that one peer keeps, started or not: two grants, so that the second may come while the
+/// first is worked off.
+pub const WORK_TAKEN_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
+
+/// Jobs of one grant: half of what the largest upload leaves behind at a time goes to the first that asks, so that it spreads in
+/// few hops. Large payloads make it fewer.
+pub const WORK_GRANT_JOBS_MAX: usize = 1 << 14;
+
+/// Bytes of a lent job in a grant, without its payload: what its fields take at most.
+pub const WORK_LENT_BYTES: usize = 120;
+const _: () = assert!(
+    WORK_GRANT_JOBS_MAX * WORK_LENT_BYTES + WORK_MESSAGE_SPARE <= FRAME_BODY_BYTES_MAX as usize
+);
+
+/// Jobs of one report: done, failed, or still held.
+pub const WORK_REPORT_JOBS_MAX: usize = 4_096;
+const _: () = assert!(
+    WORK_REPORT_JOBS_MAX * (DETAIL_BYTES_MAX / 2 + 64) + WORK_MESSAGE_SPARE
+        <= FRAME_BODY_BYTES_MAX as usize
+);
+
+/// Bytes of a message about work that are neither jobs nor reports.
+pub const WORK_MESSAGE_SPARE: usize = 1 << 10;
+
+/// Longest job in its stored form, in bytes: ids, two CIDs' worth of subject, and the payload.
+pub const JOB_BYTES_MAX: usize = 512;
+
+/// Longest stored row of a queue, in bytes: a job and the reason why it is a dead letter.
+pub const JOB_ROW_BYTES_MAX: usize = JOB_BYTES_MAX + DETAIL_BYTES_MAX + 16;
+
+/// What a job carries beyond its subject, in bytes: an owner and a few peers.
+pub const JOB_PAYLOAD_BYTES_MAX: usize = 300;
+const _: () = assert!(JOB_PAYLOAD_BYTES_MAX + 200 <= JOB_BYTES_MAX);
+
+/// Longest reason of a failed job on its way to its queue, in bytes.
+pub const WORK_REASON_BYTES_MAX: usize = DETAIL_BYTES_MAX / 2;
+
+/// Dead letters of one queue. When there are more, jobs that fail go on being tried, as seldom as any.
+pub const WORK_DEAD_MAX: usize = 1_024;
+const _: () = assert!(WORK_DEAD_MAX < WORK_JOBS_MAX);
+
+/// Times that a job is tried before it becomes a dead letter. With the pauses between them that is
+/// a quarter of an hour: longer than a restart of everything that it may depend on.
+pub const WORK_ATTEMPTS_MAX: u32 = 10;
+
+/// Pause after the first failure of a job; twice as long after each further one.
+pub const WORK_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause between two attempts.
+pub const WORK_RETRY_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// How long a granted job is left alone without a word of whoever took it. Longer than a few lost
+/// reports; short beside the time that a repair may take.
+pub const WORK_LEASE: Duration = Duration::from_secs(30);
+
+/// How long a full queue asks to wait: some jobs are done by then.
+pub const WORK_BUSY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Numbers that a queue may draw before it has to sync again which it has drawn.
+pub const WORK_NUMBERS_RESERVED: u64 = 1 << 16;
+
+/// Most bytes that a job says it moves or reads: 256 TiB, more than a peer stores. Sums of a grant's jobs fit 64 bits.
+pub const JOB_MOVES_BYTES_MAX: u64 = 1 << 48;
+const _: () = assert!(JOB_MOVES_BYTES_MAX < u64::MAX / (2 * WORK_GRANT_JOBS_MAX as u64));
+
+/// Jobs that one peer works on at a time.
+pub const WORK_SLOTS_MAX: usize = 64;
+
+/// Peers that wait for work at one peer: each waits at those whose distance in the order of ids is a power of two, 14 in
+/// the largest cluster, and lists of members differ for a while.
+pub const WORK_WAITERS_MAX: usize = 32;
+
+/// How long a peer that waits for work is remembered. It says so again within half of it or a little more.
+pub const WORK_WAIT: Duration = Duration::from_secs(20);
+
+/// Grants that answer one peer's saying that it waits: bits of the word in which it notes them. As many piles of work as
+/// come in a moment to those before it.
+pub const WORK_ANSWERS_MAX: u32 = 32;
+
+/// For how long a peer that waited and got work gets its shares of what comes besides: several piles that come at once
+/// are shared by the same peers. Guess: ten hops of 25 ms, within a continent.
+pub const WORK_FADE: Duration = Duration::from_millis(250);
+
+/// Questions for work of one peer that are not answered for good.
+pub const WORK_ASKS_MAX: usize = 256;
+
 // ---- Store ---------------------------------------------------------------------------------
 
 /// Bytes of blocks that wait for the store's writer. Two groups: one is synced while the next gathers.

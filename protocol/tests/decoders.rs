@@ -19,6 +19,7 @@ use protocol::topology::{Epoch, Zone};
 use protocol::wire::{
     Frame, FrameHeader, GossipEntry, GossipState, Message, Notice, Reply, Request,
 };
+use protocol::work;
 use protocol::{Cid, ClusterId, Codec, Fault, OwnerId, PeerId, Prng, WallTime};
 
 /// Inputs per decoder.
@@ -36,7 +37,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 16] = [
+const DECODERS: [Decoder; 18] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -53,6 +54,8 @@ const DECODERS: [Decoder; 16] = [
     Decoder { name: "ticket", valid: tickets, check: check_ticket },
     Decoder { name: "join_request", valid: join_requests, check: check_join_request },
     Decoder { name: "welcome", valid: welcomes, check: check_welcome },
+    Decoder { name: "work_message", valid: || golden("work_message"), check: check_work_message },
+    Decoder { name: "work_row", valid: || golden("work_row"), check: check_work_row },
 ];
 
 fn check_header(input: &[u8]) -> bool {
@@ -175,9 +178,25 @@ fn check_welcome(input: &[u8]) -> bool {
     answer.is_ok()
 }
 
+fn check_work_message(input: &[u8]) -> bool {
+    let Ok(message) = work::Message::decode(input) else { return false };
+    let again = message.encode().expect("what was accepted is within the limits");
+    assert_eq!(work::Message::decode(&again), Ok(message));
+    true
+}
+
+fn check_work_row(input: &[u8]) -> bool {
+    let Ok(row) = work::Row::decode(input) else { return false };
+    let again = row.encode().expect("what was accepted is within the limits");
+    assert_eq!(work::Row::decode(&again), Ok(row));
+    true
+}
+
 /// Returns the golden vectors of a kind: lines of kind, name and hexadecimal digits.
 fn golden(kind: &str) -> Vec<Vec<u8>> {
-    let lines = include_str!("../src/metadata/golden.txt").lines();
+    let (metadata, work) =
+        (include_str!("../src/metadata/golden.txt"), include_str!("../src/work/golden.txt"));
+    let lines = metadata.lines().chain(work.lines());
     let of_kind = lines.filter(|line| line.split(' ').next() == Some(kind));
     let digits = of_kind.filter_map(|line| line.split(' ').nth(2));
     let byte = |pair: &[u8]| {

@@ -45,7 +45,7 @@ pub enum FormatError {
 }
 
 /// Returns the bytes of a value.
-pub(super) fn encode(
+pub(crate) fn encode(
     what: &'static str,
     value: &impl Serialize,
     bytes_max: usize,
@@ -59,7 +59,7 @@ pub(super) fn encode(
 }
 
 /// Returns the value of bytes, which must be all of them.
-pub(super) fn decode<T: DeserializeOwned>(
+pub(crate) fn decode<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
     bytes_max: usize,

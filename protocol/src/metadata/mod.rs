@@ -11,7 +11,7 @@ mod apply;
 mod command;
 mod desired;
 mod effect;
-mod format;
+pub(crate) mod format;
 mod keys;
 mod lease;
 mod name;

@@ -18,6 +18,8 @@ pub enum ScenarioName {
     Meta,
     /// How evenly and how stably blocks are spread over up to 10,000 peers. Takes no seed.
     Placement,
+    /// How well work spreads over up to 1,000 idle peers, beside other ways to move it. Takes no seed.
+    Steal,
 }
 
 /// A defect that some scenario can find.
@@ -113,6 +115,7 @@ fn peers(text: &str) -> Result<usize, String> {
 pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
     match args.scenario {
         ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
+        ScenarioName::Steal => super::steal::run(out).map_err(io::Error::other),
         ScenarioName::Faults => seeds(args, out),
         ScenarioName::Meta => agreement_seeds(args, out),
     }

@@ -18,6 +18,7 @@ pub mod placement;
 pub mod properties;
 pub mod regressions;
 pub mod scenario;
+pub mod steal;
 mod trace;
 mod world;
 #[cfg(test)]

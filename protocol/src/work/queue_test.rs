@@ -1,0 +1,466 @@
+//! One queue at a time: order, bounds, attempts, restarts, tokens, and the bytes of what it stores and sends.
+//!
+//! `golden.txt` has a line for each kind of message and row. A change of a line is a change of the format: it takes a new
+//! version, and a decision record. Lines are only added.
+
+use core::time::Duration;
+
+use super::testing::{Stored, enqueue, id, repair, spec};
+use super::waiters::Waiters;
+use super::{
+    Change, Done, Input, Job, JobId, JobKind, JobSpec, LeaseName, Lent, Load, Message, Outcome,
+    Output, Policy, Priority, Queue, Row, RowState, Subject, Suits,
+};
+use crate::limits::{
+    JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, PARTITIONS, WORK_ANSWERS_MAX, WORK_ATTEMPTS_MAX,
+    WORK_BUSY_PAUSE, WORK_FADE, WORK_JOBS_MAX, WORK_LEASE, WORK_REASON_BYTES_MAX,
+    WORK_REPORT_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
+};
+use crate::metadata::FormatError;
+use crate::{Cid, Codec, Instant, Kind, Prng, WallTime};
+
+/// A queue of the peer 1, what it stored, and the time.
+struct Desk {
+    queue: Queue,
+    stored: Stored,
+    now: Instant,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self::from_stored(Stored::default())
+    }
+
+    fn from_stored(stored: Stored) -> Self {
+        let prng = Prng::new(1);
+        let queue = Queue::new(id(1), Policy::default(), prng, stored.numbers, stored.rows());
+        Self { queue, stored, now: Instant::ZERO }
+    }
+
+    /// Ends the process and starts it again from what was stored.
+    fn restart(&mut self) {
+        *self = Self::from_stored(core::mem::take(&mut self.stored));
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.queue.handle(self.now, input, &|_, _| Suits::Enough, &mut out);
+        for output in &out {
+            if let Output::Store(change) = output {
+                self.stored.apply(change);
+            }
+        }
+        out
+    }
+
+    fn hear(&mut self, from: u8, message: Message) -> Vec<Output> {
+        self.step(Input::Message { from: id(from), message })
+    }
+
+    fn finish(&mut self, lease: LeaseName, outcome: Outcome) -> Vec<Output> {
+        self.step(Input::Finished { lease, outcome })
+    }
+
+    fn fail(&mut self, lease: LeaseName) -> Vec<Output> {
+        self.finish(lease, Outcome::Failed { reason: "no such luck".to_owned() })
+    }
+
+    fn wait(&mut self, time: Duration) -> Vec<Output> {
+        self.now = self.now.after(time);
+        self.step(Input::Tick)
+    }
+
+    /// Puts a job into the queue, which is to begin at once.
+    fn begin(&mut self) -> LeaseName {
+        begun(&self.step(enqueue(0, repair(1)))).expect("nothing else is running")
+    }
+}
+
+fn begun(out: &[Output]) -> Option<LeaseName> {
+    out.iter().find_map(|output| {
+        let Output::Run { job, token } = output else { return None };
+        Some(LeaseName { job: job.id, token: *token })
+    })
+}
+
+fn granted(out: &[Output]) -> Option<(u64, u32, Vec<Lent>)> {
+    out.iter().find_map(|output| {
+        let Output::Send { message, .. } = output else { return None };
+        let Message::Grant { ask, number, jobs, .. } = message else { return None };
+        Some((*ask, *number, jobs.clone()))
+    })
+}
+
+fn lent(number: u64) -> Lent {
+    let job_id = JobId { origin: id(2), number };
+    let created = WallTime::from_unix_millis(number);
+    let job = Job { id: job_id, spec: repair(300), attempts: 0, created };
+    Lent { job, token: 300 + number, lease_ms: 30_000 }
+}
+
+// ---- Order and bounds ----------------------------------------------------------------------
+
+#[test]
+fn jobs_begin_by_priority_and_then_by_age() {
+    for seed in 1..=100 {
+        // Given jobs in any order behind one that runs.
+        let (mut prng, mut desk) = (Prng::new(seed), Desk::new());
+        let mut lease = desk.begin();
+        for _ in 0..50 {
+            let all = [Priority::Urgent, Priority::Normal, Priority::Idle];
+            let priority = all[prng.index(3).unwrap()];
+            desk.step(enqueue(prng.below(20), spec(JobKind::Repair, priority, 1)));
+        }
+        // When one ends after the other, then they begin in their order.
+        let mut places = Vec::new();
+        loop {
+            let out = desk.finish(lease, Outcome::Done);
+            let Some(next) = begun(&out) else { break };
+            let Some(Output::Run { job, .. }) =
+                out.iter().find(|output| matches!(output, Output::Run { .. }))
+            else {
+                break;
+            };
+            places.push((job.spec.priority, job.created, job.id));
+            lease = next;
+        }
+        assert_eq!(places.len(), 50, "seed {seed}");
+        assert!(places.is_sorted(), "seed {seed}: {places:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_and_drops_nothing() {
+    let mut desk = Desk::new();
+    let lease = desk.begin();
+    for tag in 1..WORK_JOBS_MAX as u64 {
+        desk.step(enqueue(tag, repair(1)));
+    }
+    let rows = desk.stored.rows.clone();
+    assert_eq!(rows.len(), WORK_JOBS_MAX);
+
+    let out = desk.step(enqueue(7, repair(1)));
+
+    let [Output::Refused { tag: 7, fault }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!((fault.kind, fault.retry_after), (Kind::Busy, Some(WORK_BUSY_PAUSE)));
+    assert!(desk.stored.rows == rows);
+    assert_eq!(desk.queue.summary().ready + 1, WORK_JOBS_MAX);
+    // One that ends makes room for one.
+    desk.finish(lease, Outcome::Done);
+    let is_accepted = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Accepted { .. }));
+    assert!(is_accepted(&desk.step(enqueue(8, repair(1)))));
+    assert!(!is_accepted(&desk.step(enqueue(9, repair(1)))));
+}
+
+#[test]
+fn a_job_beyond_its_bounds_is_invalid() {
+    let mut desk = Desk::new();
+    let long = JobSpec { payload: vec![0; JOB_PAYLOAD_BYTES_MAX + 1], ..repair(1) };
+    let nowhere = JobSpec { subject: Subject::Partition(PARTITIONS), ..repair(1) };
+    for spec in [long, nowhere, repair(JOB_MOVES_BYTES_MAX + 1)] {
+        let out = desk.step(enqueue(7, spec));
+        let [Output::Refused { tag: 7, fault }] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(fault.kind, Kind::Invalid);
+    }
+    assert!(desk.stored.rows.is_empty());
+}
+
+// ---- Attempts ------------------------------------------------------------------------------
+
+#[test]
+fn pauses_grow_until_the_last_attempt_makes_a_dead_letter() {
+    let mut desk = Desk::new();
+    let mut lease = desk.begin();
+    for attempt in 1..WORK_ATTEMPTS_MAX {
+        desk.fail(lease);
+        let failed_at = desk.now;
+        let next = loop {
+            let until = desk.queue.next_deadline().unwrap().since(desk.now);
+            if let Some(next) = begun(&desk.wait(until)) {
+                break next;
+            }
+        };
+        let pause = desk.now.since(failed_at);
+        let least = (WORK_RETRY_PAUSE * 2u32.pow(attempt - 1)).min(WORK_RETRY_PAUSE_MAX);
+        assert!((least..=least * 3 / 2).contains(&pause), "{attempt}: {pause:?}");
+        assert!(next.job == lease.job && next.token > lease.token);
+        lease = next;
+    }
+
+    let out = desk.fail(lease);
+
+    assert!(out.contains(&Output::Died { job: lease.job }));
+    let reason = || "no such luck".to_owned();
+    let dead: Vec<_> = desk.queue.dead_letters().map(|dead| (dead.job.id, dead.reason)).collect();
+    assert_eq!(dead, [(lease.job, reason())]);
+    assert_eq!(desk.stored.rows()[0].state, RowState::Dead { reason: reason() });
+    // It stays dead, over a restart too.
+    desk.restart();
+    assert_eq!(begun(&desk.wait(WORK_RETRY_PAUSE_MAX * 2)), None);
+    assert_eq!(desk.queue.summary().dead, 1);
+}
+
+#[test]
+fn a_dead_letter_that_is_revived_has_all_its_attempts_again() {
+    let mut desk = Desk::new();
+    let mut lease = desk.begin();
+    // Nothing to revive yet.
+    assert_eq!(desk.step(Input::Revive { job: lease.job }), []);
+    for round in 0..2 {
+        for attempt in 1..=WORK_ATTEMPTS_MAX {
+            let died = desk.fail(lease).contains(&Output::Died { job: lease.job });
+            assert_eq!(died, attempt == WORK_ATTEMPTS_MAX, "{round}: {attempt}");
+            lease = begun(&desk.wait(WORK_RETRY_PAUSE_MAX * 2)).unwrap_or(lease);
+        }
+        let out = desk.step(Input::Revive { job: lease.job });
+        lease = begun(&out).expect("it begins at once");
+        let [row] = &desk.stored.rows()[..] else { panic!("one row") };
+        assert_eq!((row.job.attempts, &row.state), (0, &RowState::Waiting));
+    }
+}
+
+#[test]
+fn a_long_reason_is_clipped_between_characters() {
+    let mut desk = Desk::new();
+    let mut lease = desk.begin();
+    for _ in 0..WORK_ATTEMPTS_MAX {
+        let reason = format!("x{}", "ä".repeat(WORK_REASON_BYTES_MAX));
+        desk.finish(lease, Outcome::Failed { reason });
+        lease = begun(&desk.wait(WORK_RETRY_PAUSE_MAX * 2)).unwrap_or(lease);
+    }
+    let dead = desk.queue.dead_letters().next().expect("it died");
+    assert_eq!(dead.reason.len(), WORK_REASON_BYTES_MAX - 1);
+}
+
+// ---- Cancelled -----------------------------------------------------------------------------
+
+#[test]
+fn a_cancelled_job_is_gone_whatever_it_was_doing() {
+    let mut desk = Desk::new();
+    let running = desk.begin();
+    desk.step(enqueue(1, repair(1)));
+    let waiting = *desk.stored.rows.keys().next_back().unwrap();
+
+    assert_eq!(desk.step(Input::Cancel { job: waiting }), [Output::Store(Change::Remove(waiting))]);
+    let out = desk.step(Input::Cancel { job: running.job });
+    let removed = Output::Store(Change::Remove(running.job));
+    assert_eq!(out, [removed, Output::Abandon { lease: running }]);
+
+    assert!(desk.stored.rows.is_empty());
+    // What it still comes to changes nothing, nor does a second word.
+    assert_eq!(desk.finish(running, Outcome::Done), []);
+    assert_eq!(desk.step(Input::Cancel { job: running.job }), []);
+    assert_eq!(desk.stored.rows.len(), 0);
+}
+
+#[test]
+fn a_thief_hears_that_its_job_was_cancelled() {
+    let (mut desk, lease) = with_one_lent();
+    desk.step(Input::Cancel { job: lease.job });
+    let held = Message::Report { done: Vec::new(), held: vec![lease] };
+    let lost = Message::Lost { leases: vec![lease] };
+    assert_eq!(desk.hear(2, held), [Output::Send { to: id(2), message: lost }]);
+}
+
+// ---- Leases --------------------------------------------------------------------------------
+
+/// Returns a queue that runs one job and has lent another to the peer 2.
+fn with_one_lent() -> (Desk, LeaseName) {
+    let mut desk = Desk::new();
+    desk.begin();
+    desk.step(enqueue(1, repair(1)));
+    let out = desk.hear(2, Message::Steal { ask: 9 });
+    let (9, 0, jobs) = granted(&out).unwrap() else { panic!("{out:?}") };
+    let [lent] = &jobs[..] else { panic!("{out:?}") };
+    (desk, LeaseName { job: lent.job.id, token: lent.token })
+}
+
+fn done(lease: LeaseName) -> Message {
+    Message::Report { done: vec![Done { lease, outcome: Outcome::Done }], held: Vec::new() }
+}
+
+#[test]
+fn what_ran_or_was_lent_before_a_crash_is_done_again_under_higher_tokens() {
+    let (mut desk, lease) = with_one_lent();
+    let rows = desk.stored.rows.clone();
+
+    desk.restart();
+    let first = begun(&desk.wait(Duration::ZERO)).expect("what ran begins again");
+    // The word of whoever had it before the crash counts for nothing.
+    desk.hear(2, done(lease));
+    assert_eq!(desk.stored.rows, rows);
+    let second = begun(&desk.finish(first, Outcome::Done)).expect("so does what was lent");
+
+    assert_eq!(second.job, lease.job);
+    assert!(first.token > lease.token && second.token > lease.token);
+    desk.hear(2, done(lease));
+    desk.finish(lease, Outcome::Done);
+    assert_eq!(desk.stored.rows.len(), 1);
+    desk.finish(second, Outcome::Done);
+    assert!(desk.stored.rows.is_empty());
+}
+
+#[test]
+fn a_word_under_an_old_token_changes_nothing() {
+    let (mut desk, lease) = with_one_lent();
+    let running = LeaseName { job: *desk.stored.rows.keys().next().unwrap(), token: 1 };
+    // The lease ends, and the job runs here.
+    desk.wait(WORK_LEASE);
+    let again = begun(&desk.finish(running, Outcome::Done)).expect("it is next");
+    assert!(again.job == lease.job && again.token > lease.token);
+    let rows = desk.stored.rows.clone();
+
+    for outcome in [Outcome::Done, Outcome::Returned, Outcome::Failed { reason: String::new() }] {
+        let done = vec![Done { lease, outcome: outcome.clone() }];
+        assert_eq!(desk.hear(2, Message::Report { done, held: Vec::new() }), []);
+        assert_eq!(desk.finish(lease, outcome), []);
+        assert_eq!(desk.stored.rows, rows);
+    }
+    desk.finish(again, Outcome::Done);
+    assert!(desk.stored.rows.is_empty());
+}
+
+#[test]
+fn a_renewed_lease_goes_on() {
+    let (mut desk, lease) = with_one_lent();
+    let half = WORK_LEASE / 2;
+    desk.wait(half);
+    assert_eq!(desk.hear(2, Message::Report { done: Vec::new(), held: vec![lease] }), []);
+    desk.wait(half);
+    assert_eq!(desk.queue.summary().granted, 1);
+    desk.wait(half);
+    assert_eq!(desk.queue.summary().granted, 0);
+}
+
+// ---- Waiting for work ----------------------------------------------------------------------
+
+#[test]
+fn piles_that_come_within_a_moment_are_all_shared_with_whoever_waited() {
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![id(2), id(3)] });
+    desk.hear(2, Message::Wait { ask: 9 });
+    for (number, pause) in [(Some(0), WORK_FADE / 2), (Some(1), WORK_FADE), (None, WORK_FADE)] {
+        (0..40).for_each(|tag| drop(desk.step(enqueue(tag, repair(1)))));
+        let given = granted(&desk.wait(Duration::from_millis(5)));
+        assert_eq!(given.as_ref().map(|(_, number, _)| *number), number);
+        assert!(given.is_none_or(|(ask, _, jobs)| ask == 9 && jobs.len() > 8));
+        desk.now = desk.now.after(pause);
+    }
+}
+
+#[test]
+fn each_answer_counts_once() {
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![id(2)] });
+    // It finds nothing, until it says that it waits.
+    let ask = (0..20).find_map(|_| {
+        let pause = desk.queue.next_deadline().unwrap().since(desk.now);
+        desk.wait(pause).iter().find_map(|output| {
+            let Output::Send { message: Message::Wait { ask }, .. } = output else { return None };
+            Some(*ask)
+        })
+    });
+    let ask = ask.expect("it waits after a few searches");
+    let grant = |number, job| Message::Grant { ask, number, jobs: vec![lent(job)], reach: 1 };
+    for (number, job, taken) in [(1, 1, 1), (0, 2, 2), (1, 3, 2), (0, 4, 2), (31, 5, 3)] {
+        desk.hear(2, grant(number, job));
+        assert_eq!(desk.queue.summary().taken, taken, "{number}");
+    }
+    // Nor does anybody else's answer.
+    desk.hear(3, grant(2, 6));
+    assert_eq!(desk.queue.summary().taken, 3);
+}
+
+#[test]
+fn answers_are_counted_on_when_a_question_arrives_again() {
+    let mut waiters = Waiters::default();
+    waiters.insert(Instant::ZERO, id(2), 9);
+    for answers in 0..WORK_ANSWERS_MAX {
+        let taken = waiters.take(Instant::ZERO);
+        assert_eq!(taken.iter().map(|waiter| waiter.answers).collect::<Vec<_>>(), [answers]);
+        waiters.put_back_served(Instant::ZERO, taken[0]);
+        waiters.insert(Instant::ZERO, id(2), 9);
+    }
+}
+
+// ---- Bytes ---------------------------------------------------------------------------------
+
+fn messages() -> Vec<(&'static str, Message)> {
+    let load = Load { jobs: 300, bytes: 301, bytes_per_s: 302 };
+    let lease = LeaseName { job: lent(300).job.id, token: 301 };
+    let failed = Outcome::Failed { reason: "no such luck".to_owned() };
+    let ends = [Outcome::Done, failed, Outcome::Returned];
+    let done = ends.map(|outcome| Done { lease, outcome }).to_vec();
+    vec![
+        ("Probe", Message::Probe { ask: 300 }),
+        ("Load", Message::Load { ask: 300, load }),
+        ("Steal", Message::Steal { ask: 300 }),
+        ("Wait", Message::Wait { ask: 300 }),
+        ("Grant", Message::Grant { ask: 300, number: 3, jobs: vec![lent(300)], reach: 301 }),
+        ("Report", Message::Report { done, held: vec![lease] }),
+        ("Lost", Message::Lost { leases: vec![lease] }),
+    ]
+}
+
+fn rows() -> Vec<Row> {
+    let kinds = JobKind::ALL.into_iter().enumerate();
+    let row = |(number, kind): (usize, JobKind)| {
+        let block = Subject::Block(Cid::of(Codec::Raw, b"x"));
+        let subject = [block, Subject::Partition(300), Subject::Everything][number % 3];
+        let priority = [Priority::Urgent, Priority::Normal, Priority::Idle][number % 3];
+        let spec = JobSpec { kind, priority, subject, bytes: 300, payload: vec![7; number] };
+        let dead = RowState::Dead { reason: "no such luck".to_owned() };
+        let state = if number % 2 == 0 { RowState::Waiting } else { dead };
+        Row { job: Job { spec, attempts: 3, ..lent(300).job }, state }
+    };
+    kinds.map(row).collect()
+}
+
+#[test]
+fn golden_bytes_are_as_they_were() {
+    use core::fmt::Write as _;
+    let mut found = String::new();
+    let mut line = |kind: &str, name: &str, bytes: &[u8]| {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(found, "{kind} {name} {hex}").unwrap();
+    };
+    for (name, message) in messages() {
+        let bytes = message.encode().unwrap();
+        assert_eq!(Message::decode(&bytes), Ok(message));
+        line("work_message", name, &bytes);
+    }
+    for row in rows() {
+        let bytes = row.encode().unwrap();
+        line("work_row", row.job.spec.kind.name(), &bytes);
+        assert_eq!(Row::decode(&bytes), Ok(row));
+    }
+    assert!(found == include_str!("golden.txt"), "\n{found}");
+}
+
+#[test]
+fn what_is_beyond_a_bound_or_of_another_version_is_refused() {
+    let lease = LeaseName { job: lent(1).job.id, token: 1 };
+    let grant = |number, lent| Message::Grant { ask: 1, number, jobs: vec![lent], reach: 1 };
+    let long_lease = Lent { lease_ms: 30_001, ..lent(1) };
+    let mut huge = lent(1);
+    huge.job.spec.bytes = JOB_MOVES_BYTES_MAX + 1;
+    let reason = "x".repeat(WORK_REASON_BYTES_MAX + 1);
+    let failed = Done { lease, outcome: Outcome::Failed { reason } };
+    let beyond = [
+        grant(WORK_ANSWERS_MAX, lent(1)),
+        grant(0, long_lease),
+        grant(0, huge),
+        Message::Report { done: vec![failed], held: Vec::new() },
+        Message::Lost { leases: vec![lease; WORK_REPORT_JOBS_MAX + 1] },
+    ];
+    let mut desk = Desk::new();
+    for message in beyond {
+        let decoded = Message::decode(&message.encode().unwrap());
+        assert!(matches!(decoded, Err(FormatError::Malformed { .. })), "{message:?}");
+        assert_eq!(desk.hear(2, message), []);
+    }
+    let mut later = Message::Probe { ask: 1 }.encode().unwrap().to_vec();
+    later[0] = 2;
+    let refused = FormatError::Version { what: "message about work", found: 2 };
+    assert_eq!(Message::decode(&later), Err(refused));
+}

@@ -1,0 +1,159 @@
+//! The jobs that may be started, in the order in which they are, and the choice of those that a thief gets.
+//!
+//! Owned by [`super::Queue`]; holds jobs of this peer and of others alike. Never: knows leases.
+
+use std::collections::BTreeMap;
+
+use super::interface::{Share, Suits};
+use super::job::{Job, JobId, Priority};
+use crate::WallTime;
+use crate::limits::WORK_GRANT_JOBS_MAX;
+
+/// Jobs that are looked at for one grant: by bytes, half of them are a full grant.
+const SCAN_JOBS_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
+
+/// Where a job stands in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    priority: Priority,
+    created: WallTime,
+    id: JobId,
+}
+
+impl Place {
+    const fn of(job: &Job) -> Self {
+        Self { priority: job.spec.priority, created: job.created, id: job.id }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Weight {
+    bytes: u64,
+    may_move: bool,
+}
+
+/// A part of the work, as a fraction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub numerator: u64,
+    pub denominator: u64,
+}
+
+impl Part {
+    pub(super) const HALF: Self = Self { numerator: 1, denominator: 2 };
+
+    pub(super) fn of(self, bytes: u64) -> u64 {
+        let wide = u128::from(bytes) * u128::from(self.numerator.min(self.denominator));
+        u64::try_from(wide / u128::from(self.denominator.max(1))).unwrap_or(u64::MAX)
+    }
+}
+
+/// The jobs that may be started.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    jobs: BTreeMap<Place, Weight>,
+    /// Those that may move: how many, and their weight.
+    movable_jobs: usize,
+    movable_bytes: u64,
+}
+
+impl Ready {
+    pub(super) fn insert(&mut self, job: &Job) {
+        let weight = Weight { bytes: job.weight(), may_move: job.spec.kind.may_move() };
+        let before = self.jobs.insert(Place::of(job), weight);
+        assert!(before.is_none(), "a job waits in one place");
+        if weight.may_move {
+            self.movable_jobs += 1;
+            self.movable_bytes = self.movable_bytes.saturating_add(weight.bytes);
+        }
+    }
+
+    /// Takes a job out. Says whether it was there.
+    pub(super) fn remove(&mut self, job: &Job) -> bool {
+        let Some(weight) = self.jobs.remove(&Place::of(job)) else { return false };
+        self.forget(weight);
+        true
+    }
+
+    /// Takes the first job out.
+    pub(super) fn pop(&mut self) -> Option<JobId> {
+        let (place, weight) = self.jobs.pop_first()?;
+        self.forget(weight);
+        Some(place.id)
+    }
+
+    fn forget(&mut self, weight: Weight) {
+        if weight.may_move {
+            self.movable_jobs -= 1;
+            self.movable_bytes = self.movable_bytes.saturating_sub(weight.bytes);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    pub(super) const fn movable_jobs(&self) -> usize {
+        self.movable_jobs
+    }
+
+    pub(super) const fn movable_bytes(&self) -> u64 {
+        self.movable_bytes
+    }
+
+    /// Returns the jobs that somebody gets who is to have `part` of the bytes: those that suit
+    /// him well before others, of either evenly from the urgent to the idle ones, so that both sides begin
+    /// with what is urgent. At least one, if any suits. Cost: O(jobs looked at).
+    pub(super) fn choose(
+        &self,
+        share: Share,
+        part: Part,
+        suits: impl Fn(JobId) -> Suits,
+    ) -> Vec<JobId> {
+        let mut classes: [Vec<(JobId, u64)>; 2] = [Vec::new(), Vec::new()];
+        let movable = self.jobs.iter().filter(|(_, weight)| weight.may_move);
+        let mut seen_bytes = 0u64;
+        for (place, weight) in movable.take(SCAN_JOBS_MAX) {
+            seen_bytes = seen_bytes.saturating_add(weight.bytes);
+            match suits(place.id) {
+                Suits::Well => classes[0].push((place.id, weight.bytes)),
+                Suits::Enough => classes[1].push((place.id, weight.bytes)),
+                Suits::Not => {}
+            }
+        }
+        let first = classes.iter().flatten().map(|(id, _)| *id).next();
+        let mut chosen = Vec::new();
+        if share == Share::Half {
+            let mut quota = part.of(seen_bytes);
+            for class in &classes {
+                quota = spread(class, quota, &mut chosen);
+            }
+            chosen.truncate(WORK_GRANT_JOBS_MAX);
+        }
+        if chosen.is_empty() {
+            chosen.extend(first);
+        }
+        chosen
+    }
+}
+
+/// Chooses jobs worth about `quota` bytes, evenly from all of a class. Returns what is left of the quota.
+fn spread(class: &[(JobId, u64)], quota: u64, chosen: &mut Vec<JobId>) -> u64 {
+    let total: i128 = class.iter().map(|(_, bytes)| i128::from(*bytes)).sum();
+    if total == 0 {
+        return quota;
+    }
+    let wanted = i128::from(quota).min(total);
+    // What the thief is owed so far, times `total`. A job goes to whom that brings closer to even.
+    let (mut owed, mut given) = (0i128, 0u64);
+    for (id, bytes) in class {
+        let scaled = i128::from(*bytes) * total;
+        owed += i128::from(*bytes) * wanted;
+        if 2 * owed >= scaled {
+            owed -= scaled;
+            given = given.saturating_add(*bytes);
+            chosen.push(*id);
+        }
+    }
+    quota.saturating_sub(given)
+}
