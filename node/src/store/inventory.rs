@@ -2,7 +2,7 @@
 //!
 //! The references from blocks begin with the block's digest, so that a partition is one range of keys. Not shown are
 //! blocks found corrupt, of which there is nothing to give, and the owner of sixteen zero bytes, which stands for
-//! what a lost index knew. Which blocks are roots is not told yet: nobody uses it, so no row has the mark.
+//! whoever wrote a corrupt copy anew. Which blocks are roots is not told yet: nobody uses it, so no row has the mark.
 //! Owns nothing. Never: changes a map; reads bytes of blocks.
 
 use std::sync::Arc;
