@@ -15,8 +15,11 @@ need_toolchain() {
 }
 
 # RocksDB is compiled from source: it takes a C++ compiler, and libclang to read its headers.
-need_packages() {
-    local missing=()
+need_packages() { # what else the caller runs, each as PROGRAM:PACKAGE
+    local missing=() also
+    for also in "$@"; do
+        command -v "${also%:*}" >/dev/null || missing+=("${also#*:}")
+    done
     command -v c++ >/dev/null || missing+=(g++)
     command -v cmake >/dev/null || missing+=(cmake)
     local libclang
