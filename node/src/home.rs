@@ -4,7 +4,9 @@
 //! the same cluster id and the same Raft id. Never: what the cluster decides; that is the metadata.
 
 use bytes::Bytes;
+use protocol::format::{FormatError, decode, encode};
 use protocol::invite::Welcome;
+use protocol::limits::GUEST_ANSWER_BYTES_MAX;
 use protocol::{ClusterId, Fault, Kind, PeerId};
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +15,11 @@ use crate::env::{Batch, Disk, DiskError, Durability, Env, Map};
 /// Where the record lies, beside what Raft keeps of this directory.
 const KEY: &[u8] = b"home";
 
-/// Version of the record.
-const VERSION: u8 = 1;
+/// What errors call it.
+const WHAT: &str = "the record of this directory's cluster";
+
+/// Bytes of the record, at most: more than a welcome has.
+const BYTES_MAX: usize = 2 * GUEST_ANSWER_BYTES_MAX;
 
 /// How far a peer has come into its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +49,7 @@ impl Home {
         let found =
             env.disk().get(Map::RaftState, Bytes::from_static(KEY)).await.map_err(failed)?;
         let Some(bytes) = found else { return Ok(None) };
-        let unfit =
-            || Fault::new(Kind::Internal, "the record of this directory's cluster is damaged");
-        let rest = bytes.strip_prefix(&[VERSION]).ok_or_else(unfit)?;
-        let (cluster, stage) = postcard::from_bytes(rest).map_err(|_| unfit())?;
+        let (cluster, stage) = decode(WHAT, &bytes, BYTES_MAX).map_err(unfit)?;
         Ok(Some(Self { cluster: ClusterId::from_bytes(cluster), stage }))
     }
 
@@ -64,11 +66,8 @@ impl Home {
     /// # Errors
     /// The disk fails.
     pub(crate) async fn save_with<E: Env>(&self, env: &E, mut batch: Batch) -> Result<(), Fault> {
-        let mut bytes = vec![VERSION];
         let record = (self.cluster.as_bytes(), &self.stage);
-        let unfit =
-            |_| Fault::new(Kind::Internal, "the record of this directory's cluster has no bytes");
-        bytes.extend(postcard::to_stdvec(&record).map_err(unfit)?);
+        let bytes = encode(WHAT, &record, BYTES_MAX).map_err(unfit)?;
         batch.put(Map::RaftState, KEY, bytes);
         env.disk().write(batch, Durability::Synced).await.map_err(failed)
     }
@@ -92,6 +91,10 @@ impl Home {
     }
 }
 
+fn unfit(error: FormatError) -> Fault {
+    Fault::new(Kind::Internal, error.to_string())
+}
+
 fn failed(error: DiskError) -> Fault {
-    Fault::new(Kind::Internal, format!("the record of this directory's cluster: {error}"))
+    Fault::new(Kind::Internal, format!("{WHAT}: {error}"))
 }

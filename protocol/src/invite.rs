@@ -4,11 +4,14 @@
 //! works once, and its end. The joining peer shows the secret to a peer whose id the ticket proves, so that
 //! nobody in between learns it. Never: decides whether a ticket is good; [`crate::metadata`] does.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Fault, Kind};
+use crate::format::{FormatError, decode, encode};
 use crate::limits::{
-    ADDRESS_BYTES_MAX, CLUSTER_PEERS_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, TICKET_ADDRESSES_MAX,
+    ADDRESS_BYTES_MAX, CLUSTER_PEERS_MAX, GUEST_ANSWER_BYTES_MAX, GUEST_QUESTION_BYTES_MAX,
+    NAME_BYTES_MAX, PEER_ADDRESSES_MAX, TICKET_ADDRESSES_MAX,
 };
 use crate::topology::Zone;
 use crate::wire::is_address;
@@ -22,9 +25,6 @@ const CHECK_BYTES: usize = 4;
 
 /// Characters of a ticket's text. One with every address it may have is shorter.
 const TICKET_CHARS_MAX: usize = 4096;
-
-/// Version of the question and the answer.
-const VERSION: u8 = 1;
 
 /// Peers that a newcomer is told of: enough to find the others by.
 pub const WELCOME_PEERS_MAX: usize = 32;
@@ -174,8 +174,8 @@ enum AnswerBytes {
 impl JoinRequest {
     /// Returns the question's bytes.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        versioned(&RequestBytes {
+    pub fn encode(&self) -> Bytes {
+        bytes_of(&RequestBytes {
             cluster: *self.cluster.as_bytes(),
             secret: self.secret,
             raft_id: self.raft_id,
@@ -191,9 +191,11 @@ impl JoinRequest {
     /// # Errors
     /// [`Kind::Invalid`], with what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let invalid = |error: FormatError| Fault::new(Kind::Invalid, error.to_string());
         let unfit =
             |what: &str| Fault::new(Kind::Invalid, format!("the request to join has {what}"));
-        let bytes: RequestBytes = unversioned(bytes).ok_or_else(|| unfit("an unknown form"))?;
+        let bytes: RequestBytes =
+            decode("the request to join", bytes, GUEST_QUESTION_BYTES_MAX).map_err(invalid)?;
         let zone = Zone::new(&bytes.zone).ok_or_else(|| unfit("an impossible zone"))?;
         if bytes.name.len() > NAME_BYTES_MAX {
             return Err(unfit("too long a name"));
@@ -217,8 +219,8 @@ impl JoinRequest {
 
 /// Returns the bytes of an answer to a [`JoinRequest`].
 #[must_use]
-pub fn encode_answer(answer: &Result<Welcome, Fault>) -> Vec<u8> {
-    versioned(&match answer {
+pub fn encode_answer(answer: &Result<Welcome, Fault>) -> Bytes {
+    bytes_of(&match answer {
         Ok(welcome) => AnswerBytes::Welcome(WelcomeBytes {
             cluster_name: welcome.cluster_name.clone(),
             peers: welcome
@@ -240,7 +242,7 @@ pub fn encode_answer(answer: &Result<Welcome, Fault>) -> Vec<u8> {
 /// The refusal it holds, or [`Kind::Invalid`] when it is no such answer.
 pub fn decode_answer(bytes: &[u8]) -> Result<Welcome, Fault> {
     let unfit = || Fault::new(Kind::Invalid, "the answer to the request to join is not understood");
-    match unversioned(bytes).ok_or_else(unfit)? {
+    match decode("the answer", bytes, GUEST_ANSWER_BYTES_MAX).map_err(|_| unfit())? {
         AnswerBytes::Welcome(WelcomeBytes { cluster_name, peers }) => {
             if cluster_name.len() > NAME_BYTES_MAX || peers.len() > CLUSTER_PEERS_MAX {
                 return Err(unfit());
@@ -258,15 +260,8 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Welcome, Fault> {
     }
 }
 
-fn versioned(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    bytes.extend(postcard::to_allocvec(value).expect("plain values have bytes"));
-    bytes
-}
-
-fn unversioned<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let rest = bytes.strip_prefix(&[VERSION])?;
-    postcard::from_bytes(rest).ok()
+fn bytes_of(value: &impl Serialize) -> Bytes {
+    encode("a message about joining", value, usize::MAX).expect("plain values have bytes")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! decoder gets a check here, a line in `DECODERS` and a target there.
 
 use bytes::Bytes;
+use core::fmt::Debug;
 use core::time::Duration;
 use protocol::dag::pb::Node;
 use protocol::dag::{FileBuilder, directory};
@@ -13,6 +14,7 @@ use protocol::invite::{
 };
 use protocol::metadata::{Command, decode_answer, encode_answer};
 use protocol::placement::Partition;
+use protocol::raft::{self, Appended, Ask, Content, Letter, Place, Record};
 use protocol::record::RecordHeader;
 use protocol::repair;
 use protocol::topology::{Epoch, Zone};
@@ -21,6 +23,8 @@ use protocol::wire::{
 };
 use protocol::work;
 use protocol::{Cid, ClusterId, Codec, Fault, OwnerId, PeerId, Prng, WallTime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Inputs per decoder.
 const INPUTS: u32 = 20_000;
@@ -37,7 +41,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 18] = [
+const DECODERS: [Decoder; 21] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -49,6 +53,9 @@ const DECODERS: [Decoder; 18] = [
     Decoder { name: "record", valid: records, check: check_record },
     Decoder { name: "command", valid: || golden("command"), check: check_command },
     Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
+    Decoder { name: "raft_letter", valid: letters, check: check_raft::<Letter> },
+    Decoder { name: "raft_answer", valid: raft_answers, check: check_raft::<raft::Answer> },
+    Decoder { name: "raft_record", valid: raft_records, check: check_raft::<Record> },
     Decoder { name: "repair_question", valid: questions, check: check_repair_question },
     Decoder { name: "repair_answer", valid: repair_answers, check: check_repair_answer },
     Decoder { name: "ticket", valid: tickets, check: check_ticket },
@@ -253,6 +260,55 @@ fn dag_nodes() -> Vec<Vec<u8>> {
     blocks.into_iter().map(|block| block.bytes.to_vec()).collect()
 }
 
+/// Checks a value of Raft, in a message without the checksum, which no altered one passes, or on the disk.
+fn check_raft<T: Serialize + DeserializeOwned + PartialEq + Debug>(input: &[u8]) -> bool {
+    let Ok(value) = raft::decode::<T>("value", input) else { return false };
+    // A number may be written longer than it has to be, but never the other way round.
+    let again = raft::encode("value", &value).expect("it was within the bound");
+    assert_eq!(raft::decode::<T>("value", &again), Ok(value));
+    true
+}
+
+fn encoded<T: Serialize>(values: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
+    let encode = |value| raft::encode("value", &value).expect("it is short").to_vec();
+    values.into_iter().map(encode).collect()
+}
+
+const PLACE: Place = Place { term: 3, leader: 300, index: 7 };
+
+fn letters() -> Vec<Vec<u8>> {
+    let ballot = raft::Ballot { term: 3, node: 300, committed: true };
+    let record = Record { at: PLACE, content: Content::Command(Bytes::from_static(b"put")) };
+    let (previous, committed, entries) = (Some(PLACE), None, vec![record; 2]);
+    let blob = || raft::Blob(Bytes::from_static(b"key"));
+    let asks = [
+        Ask::Append { ballot, previous, entries, committed },
+        Ask::PreVote(raft::Candidacy { ballot, last: committed, transfer: false }),
+        Ask::Page { transfer: 300, number: 1, entries: vec![(blob(), blob())] },
+        Ask::Propose(Bytes::from_static(b"put")),
+        Ask::Seats,
+    ];
+    encoded(asks.map(|ask| Letter { cluster: [1; 16], from: 2, to: 300, ask }))
+}
+
+fn raft_answers() -> Vec<Vec<u8>> {
+    encoded([
+        raft::Answer::Appended(Appended::Part(Some(PLACE))),
+        raft::Answer::Proposed(Bytes::from_static(b"done")),
+        raft::Answer::NotLeader(Some((300, [7; 32]))),
+        raft::Answer::Seats(vec![(2, [3; 32]), (300, [4; 32])]),
+    ])
+}
+
+fn raft_records() -> Vec<Vec<u8>> {
+    let configuration = raft::Configuration {
+        voters: vec![[1].into(), [1, 300].into()],
+        seats: [(1, [1; 32]), (300, [2; 32])].into(),
+    };
+    let contents = [Content::Blank, Content::Configuration(configuration)];
+    encoded(contents.map(|content| Record { at: PLACE, content }))
+}
+
 fn directories() -> Vec<Vec<u8>> {
     let entry = |name: &str| directory::Entry {
         name: name.to_owned(),
@@ -367,14 +423,14 @@ fn join_requests() -> Vec<Vec<u8>> {
         capacity_bytes: 1 << 40,
         addresses: vec!["/ip4/192.0.2.2/tcp/4779".to_owned()],
     };
-    vec![request.encode()]
+    vec![request.encode().to_vec()]
 }
 
 fn welcomes() -> Vec<Vec<u8>> {
     let at = |end: usize| vec![format!("/ip4/192.0.2.{end}/tcp/4779")];
     let peers = (1..4_u8).map(|key| (PeerId::from_public_key([key; 32]), at(usize::from(key))));
     let welcome = Welcome { cluster_name: "home".to_owned(), peers: peers.collect() };
-    vec![encode_welcome(&Ok(welcome))]
+    vec![encode_welcome(&Ok(welcome)).to_vec()]
 }
 
 /// Returns an input: random bytes, or a valid input with up to eight edits.

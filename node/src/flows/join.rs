@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use protocol::invite::{
     JoinRequest, Ticket, WELCOME_PEERS_MAX, Welcome, decode_answer, encode_answer, secret_hash,
 };
@@ -33,7 +32,7 @@ pub(crate) async fn ask<E: Env>(
     ticket: &Ticket,
     request: &JoinRequest,
 ) -> Result<Welcome, Fault> {
-    let question = Bytes::from(request.encode());
+    let question = request.encode();
     let mut last = Fault::new(Kind::Unavailable, "no peer of the ticket was asked");
     for attempt in 0..ASK_TRIES {
         if attempt > 0 {
@@ -67,7 +66,7 @@ pub(crate) async fn answer_guests<E: Env>(
             Err(fault) => warn!(peer = %from, err = %fault, "peer not let in"),
         }
         // Whoever asked may have gone; it asks again, and is told the same.
-        drop(answer.send(Bytes::from(encode_answer(&outcome))));
+        drop(answer.send(encode_answer(&outcome)));
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use protocol::metadata::{Command, Outcome};
+use protocol::raft::{Identity, decode, encode};
 use protocol::{ClusterId, Fault, Instant, Kind, PeerId};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{info, warn};
@@ -18,7 +19,6 @@ use tracing::{info, warn};
 use super::controller;
 use super::effects::Effects;
 use super::flusher::{Failure, Flusher};
-use super::format::{Identity, decode, encode};
 use super::log::{IDENTITY, Log};
 use super::machine::{Machine, MachineView};
 use super::metrics::MetaMetrics;

@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{LogIdOptionExt, OptionalSend};
+use protocol::raft::{Ballot, Place, Record, decode, encode};
 use tokio::sync::oneshot;
 
+use super::convert::{self, entry_bytes, invalid_data};
 use super::flusher::{Flusher, Job, Told};
-use super::format::{Ballot, Place, Record, decode, encode, entry_bytes};
 use super::settings::Planted;
 use super::types::{Entry, LogId, Types, Vote};
 use crate::env::{Change, Disk, DiskError, Env, Home, Map};
@@ -173,9 +174,9 @@ impl<E: Env> Log<E> {
             bytes.map(|bytes| decode::<Place>("place", &bytes)).transpose().map_err(corrupt)
         };
         let mut state = State {
-            vote: vote.map_err(corrupt)?.map(Vote::from),
-            committed: place(committed)?.map(LogId::from),
-            purged: place(purged)?.map(LogId::from),
+            vote: vote.map_err(corrupt)?.map(convert::vote),
+            committed: place(committed)?.map(convert::log_id),
+            purged: place(purged)?.map(convert::log_id),
             ..State::default()
         };
         state.last = state.purged;
@@ -230,7 +231,7 @@ impl<E: Env> Log<E> {
         let page = self.disk.scan(Map::RaftLog, ends.0, Some(ends.1), limit).await?;
         let entries = page.into_iter().map(|(_, bytes)| {
             let record: Record = decode("log entry", &bytes).map_err(corrupt)?;
-            Entry::try_from(record).map_err(corrupt)
+            convert::entry(record).map_err(corrupt)
         });
         let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
         let gap = entries.windows(2).find(|pair| pair[0].log_id.index + 1 != pair[1].log_id.index);
@@ -371,7 +372,7 @@ impl<E: Env> RaftLogStorage<Types> for Log<E> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let value = encode("vote", &Ballot::from(*vote))?;
+        let value = encode("vote", &convert::ballot(*vote)).map_err(invalid_data)?;
         let (done, durable) = oneshot::channel();
         let job = Job {
             changes: vec![self.put(VOTE, value)],
@@ -388,7 +389,7 @@ impl<E: Env> RaftLogStorage<Types> for Log<E> {
         self.lock().committed = committed;
         let Some(committed) = committed else { return Ok(()) };
         // A hint that spares a restarted peer some waiting: it goes with what is written next.
-        let value = encode("place", &Place::from(committed))?;
+        let value = encode("place", &convert::place(committed)).map_err(invalid_data)?;
         self.flusher.hint(self.put(COMMITTED, value));
         Ok(())
     }
@@ -406,7 +407,7 @@ impl<E: Env> RaftLogStorage<Types> for Log<E> {
         let until = {
             let entries: Vec<Entry> = entries.into_iter().collect();
             for entry in &entries {
-                let value = encode("log entry", &Record::from(entry))?;
+                let value = encode("log entry", &convert::record(entry)).map_err(invalid_data)?;
                 changes.push(Change::Put {
                     map: Map::RaftLog,
                     key: key(entry.log_id.index),
@@ -443,7 +444,7 @@ impl<E: Env> RaftLogStorage<Types> for Log<E> {
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         self.lock().purge(upto);
-        let value = encode("place", &Place::from(upto))?;
+        let value = encode("place", &convert::place(upto)).map_err(invalid_data)?;
         let purged = Change::DeleteRange {
             map: Map::RaftLog,
             from: key(0),

@@ -17,10 +17,11 @@ use openraft::storage::{
     ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, SnapshotMeta,
 };
 use protocol::metadata::{Command, Draft, Effect, apply, encode_answer};
+use protocol::raft::{Configured, Content, Progress, Record, encode};
 
+use super::convert;
 use super::effects::Teller;
 use super::flusher::{Failure, write_when_there_is_room};
-use super::format::{Configured, Content, Place, Progress, Record, encode, entry_bytes};
 use super::log::{PROGRESS, io_error};
 use super::metrics::MetaMetrics;
 use super::settings::Observer;
@@ -144,10 +145,11 @@ impl<E: Env> Machine<E> {
         let mut progress = self.progress().clone();
         let generation = progress.generation;
         for entry in &entries {
-            progress.applied = Some(entry.log_id.into());
+            progress.applied = Some(convert::place(entry.log_id));
             if let Payload::Membership(membership) = &entry.payload {
-                let at = Some(entry.log_id.into());
-                progress.configured = Configured { at, configuration: membership.into() };
+                let at = Some(convert::place(entry.log_id));
+                progress.configured =
+                    Configured { at, configuration: convert::configuration(membership) };
             }
         }
         let observed = self.observer.wants().then(|| entries.clone());
@@ -159,7 +161,7 @@ impl<E: Env> Machine<E> {
         let step = step.map_err(|error| error.to_string())??;
         self.write(generation, &step.changes, &progress).await?;
         for entry in observed.iter().flatten() {
-            self.observer.applied(entry.log_id.index, &Record::from(entry));
+            self.observer.applied(entry.log_id.index, &convert::record(entry));
         }
         let applied = progress.applied.map_or(0, |place| place.index + 1);
         *self.progress() = progress;
@@ -201,8 +203,9 @@ impl<E: Env> Machine<E> {
     fn meta(&self) -> Result<Meta, io::Error> {
         let progress = self.progress();
         Ok(Meta {
-            last_log_id: progress.applied.map(LogId::from),
-            last_membership: progress.configured.clone().try_into()?,
+            last_log_id: progress.applied.map(convert::log_id),
+            last_membership: convert::stored_membership(progress.configured.clone())
+                .map_err(convert::invalid_data)?,
         })
     }
 
@@ -210,8 +213,8 @@ impl<E: Env> Machine<E> {
     async fn take_over(&self, meta: &Meta, generation: u32) -> Result<(), DiskError> {
         let progress = Progress {
             generation,
-            applied: meta.last_log_id.map(Place::from),
-            configured: (&meta.last_membership).into(),
+            applied: meta.last_log_id.map(convert::place),
+            configured: convert::configured(&meta.last_membership),
         };
         let bytes = encode("progress", &progress)
             .map_err(|error| DiskError::Failed { detail: error.to_string() })?;
@@ -239,7 +242,7 @@ fn apply_all(source: &Generation<'_>, entries: Vec<Entry>) -> Result<Step, Strin
     let mut answers = Vec::with_capacity(entries.len());
     let mut effects = Vec::new();
     for entry in entries {
-        let Record { at, content } = Record::from(&entry);
+        let Record { at, content } = convert::record(&entry);
         let answer = match content {
             Content::Blank | Content::Configuration(_) => Bytes::new(),
             Content::Command(bytes) => {
@@ -274,7 +277,7 @@ impl<E: Env> RaftStateMachine<Types> for Machine<E> {
             while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
                 let Some(item) = entries.next().await else { break };
                 let (entry, responder) = item?;
-                bytes += entry_bytes(&entry);
+                bytes += convert::entry_bytes(&entry);
                 batch.push(entry);
                 responders.push(responder);
             }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Precondition};
+use protocol::raft::{Answer, Ask};
 use protocol::{Fault, Kind, PeerId};
 
+use super::convert;
 use super::handle::Meta;
 use super::serve::failed;
 use super::status::{MembershipAt, RaftId};
-use super::types::{LogId, Seat, Types};
-use super::wire::{Answer, Ask};
+use super::types::{Seat, Types};
 use crate::env::Env;
 
 type Changed = Result<(), Fault>;
@@ -100,7 +101,7 @@ impl<E: Env> Meta<E> {
             }
         }
         let MembershipAt(at) = expected.unwrap_or(self.status().membership);
-        let last_membership_log_id = at.map(LogId::from);
+        let last_membership_log_id = at.map(convert::log_id);
         let unchanged = [Precondition::LastMembershipLogId { last_membership_log_id }];
         let change = self.raft().change_membership_if(change, true, unchanged);
         self.on_host(change).await.map(|_| ()).map_err(|error| fault(&error))
@@ -112,7 +113,7 @@ impl<E: Env> Meta<E> {
             return Ok(());
         }
         let MembershipAt(at) = status.membership;
-        let last_membership_log_id = at.map(LogId::from);
+        let last_membership_log_id = at.map(convert::log_id);
         let unchanged = [Precondition::LastMembershipLogId { last_membership_log_id }];
         let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
         let finish = self.raft().change_membership_if(nothing, true, unchanged);

@@ -7,10 +7,10 @@
 //! Source: Ongaro and Ousterhout, "In search of an understandable consensus algorithm", 2014.
 
 mod controller;
+mod convert;
 mod due;
 mod effects;
 mod flusher;
-mod format;
 mod handle;
 mod leases;
 mod log;
@@ -28,7 +28,6 @@ mod source;
 mod status;
 mod types;
 mod watch;
-mod wire;
 
 pub use effects::{Effects, Told};
 pub use handle::Meta;

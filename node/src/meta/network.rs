@@ -14,13 +14,14 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot};
+use protocol::format::FormatError;
+use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, Voted, open, seal};
 use protocol::wire::{Class, Reply, Request};
 use protocol::{Fault, Kind, PeerId};
 
-use super::format::{Identity, Place, Record};
+use super::convert;
 use super::snapshot::{Contents, Pages};
-use super::types::{LeaderId, LogId, Seat, Types, Vote};
-use super::wire::{Answer, Appended, Ask, Blob, Candidacy, Letter, Voted, open, seal};
+use super::types::{LeaderId, Seat, Types, Vote};
 use crate::env::Env;
 use crate::rpc::Rpc;
 
@@ -53,7 +54,7 @@ impl<E: Env> Post<E> {
         patience: Duration,
     ) -> Result<Answer, Fault> {
         let Identity { raft_id: from, cluster } = self.identity;
-        let internal = |error: super::format::FormatError| {
+        let internal = |error: FormatError| {
             Fault::new(Kind::Internal, format!("a message of the agreement: {error}"))
         };
         let body = seal("letter", &Letter { cluster, from, to, ask }).map_err(internal)?;
@@ -109,15 +110,15 @@ impl<E: Env> Line<E> {
         option: &RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let candidacy = Candidacy {
-            ballot: request.vote.into(),
-            last: request.last_log_id.map(Place::from),
+            ballot: convert::ballot(request.vote),
+            last: request.last_log_id.map(convert::place),
             transfer: request.leadership_transfer,
         };
         let answer = self.ask(ask(candidacy), option.hard_ttl()).await?;
         let Answer::Voted(Voted { ballot, granted, last }) = answer else {
             return Err(unexpected());
         };
-        Ok(VoteResponse::new(Vote::from(ballot), last.map(LogId::from), granted))
+        Ok(VoteResponse::new(convert::vote(ballot), last.map(convert::log_id), granted))
     }
 
     /// Sends all pages and has the receiver take them over.
@@ -151,15 +152,15 @@ impl<E: Env> Line<E> {
         let ask = Ask::Finish {
             transfer,
             pages: number,
-            ballot: vote.into(),
-            applied: snapshot.meta.last_log_id.map(Place::from),
-            configured: (&snapshot.meta.last_membership).into(),
+            ballot: convert::ballot(vote),
+            applied: snapshot.meta.last_log_id.map(convert::place),
+            configured: convert::configured(&snapshot.meta.last_membership),
         };
         let Answer::Finished(ballot) = self.ask(ask, FINISH_PATIENCE).await? else {
             return Err(unexpected().into());
         };
         let ballot = ballot.ok_or_else(|| broken("the receiver misses pages"))?;
-        Ok(SnapshotResponse::new(ballot.into()))
+        Ok(SnapshotResponse::new(convert::vote(ballot)))
     }
 }
 
@@ -181,19 +182,23 @@ impl<E: Env> RaftNetworkV2<Types> for Line<E> {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let patience = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
         let ask = Ask::Append {
-            ballot: request.vote.into(),
-            previous: request.prev_log_id.map(Place::from),
-            entries: request.entries.iter().map(Record::from).collect(),
-            committed: request.leader_commit.map(Place::from),
+            ballot: convert::ballot(request.vote),
+            previous: request.prev_log_id.map(convert::place),
+            entries: request.entries.iter().map(convert::record).collect(),
+            committed: request.leader_commit.map(convert::place),
         };
         let Answer::Appended(appended) = self.ask(ask, patience).await? else {
             return Err(unexpected());
         };
         Ok(match appended {
             Appended::All => AppendEntriesResponse::Success,
-            Appended::Part(until) => AppendEntriesResponse::PartialSuccess(until.map(LogId::from)),
+            Appended::Part(until) => {
+                AppendEntriesResponse::PartialSuccess(until.map(convert::log_id))
+            }
             Appended::Conflict => AppendEntriesResponse::Conflict,
-            Appended::HigherVote(ballot) => AppendEntriesResponse::HigherVote(ballot.into()),
+            Appended::HigherVote(ballot) => {
+                AppendEntriesResponse::HigherVote(convert::vote(ballot))
+            }
         })
     }
 
@@ -235,9 +240,9 @@ impl<E: Env> RaftNetworkV2<Types> for Line<E> {
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
         let last = request.last_log_id().copied();
         let ask = Ask::Transfer {
-            ballot: (*request.from_leader()).into(),
+            ballot: convert::ballot(*request.from_leader()),
             to: *request.to_node_id(),
-            last: last.map(Place::from),
+            last: last.map(convert::place),
         };
         let Answer::Transfer(is_ready) = self.ask(ask, option.hard_ttl()).await? else {
             return Err(unexpected());

@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use protocol::metadata::{Actor, Command, Op, Outcome, RequestId, decode_answer};
+use protocol::raft::{Answer, Ask};
 use protocol::{Fault, Instant, Kind, PeerId, WallTime};
 
 use super::handle::Meta;
 use super::types::{Applied, Proposal, Types};
-use super::wire::{Answer, Ask};
 use crate::env::Env;
 
 /// Least and most pause before another attempt, where nothing tells of a change. The more attempts failed the

@@ -11,6 +11,7 @@ use std::time::Duration;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use protocol::metadata::{Source, SourceError};
+use protocol::raft::{Answer, Ask};
 use protocol::{Fault, Instant, Kind, PeerId};
 use tokio::sync::oneshot;
 
@@ -18,7 +19,6 @@ use super::handle::Meta;
 use super::propose::{leader_of, watch_leader, watch_successor};
 use super::serve::failed;
 use super::source::Generation;
-use super::wire::{Answer, Ask};
 use crate::env::{Disk, Env, Home};
 
 /// How long a read of the latest state looks for a leader: over one election, and what comes of it.

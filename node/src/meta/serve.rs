@@ -3,12 +3,13 @@
 //! A letter for another directory or cluster is refused, and one whose sender is known to sit elsewhere. Never:
 //! answers for the leader when it is not.
 
+use protocol::format::FormatError;
+use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, Voted, open, seal};
 use protocol::{Fault, Kind, PeerId};
 
-use super::format::{FormatError, Identity, Place};
+use super::convert;
 use super::handle::Meta;
-use super::types::{Entry, LogId, StoredMembership, Vote};
-use super::wire::{Answer, Appended, Ask, Blob, Candidacy, Letter, Voted, open, seal};
+use super::types::Entry;
 use crate::env::Env;
 use bytes::Bytes;
 use openraft::raft::{
@@ -47,12 +48,12 @@ impl<E: Env> Meta<E> {
         match ask {
             Ask::Append { ballot, previous, entries, committed } => {
                 let entries: Result<Vec<Entry>, FormatError> =
-                    entries.into_iter().map(Entry::try_from).collect();
+                    entries.into_iter().map(convert::entry).collect();
                 let request = AppendEntriesRequest {
-                    vote: ballot.into(),
-                    prev_log_id: previous.map(LogId::from),
+                    vote: convert::vote(ballot),
+                    prev_log_id: previous.map(convert::log_id),
                     entries: entries.map_err(malformed)?,
-                    leader_commit: committed.map(LogId::from),
+                    leader_commit: committed.map(convert::log_id),
                 };
                 let response = self.on_host(self.raft().append_entries(request)).await;
                 let response = response.map_err(failed)?;
@@ -62,10 +63,12 @@ impl<E: Env> Meta<E> {
                 Ok(Answer::Appended(match response {
                     AppendEntriesResponse::Success => Appended::All,
                     AppendEntriesResponse::PartialSuccess(until) => {
-                        Appended::Part(until.map(Place::from))
+                        Appended::Part(until.map(convert::place))
                     }
                     AppendEntriesResponse::Conflict => Appended::Conflict,
-                    AppendEntriesResponse::HigherVote(vote) => Appended::HigherVote(vote.into()),
+                    AppendEntriesResponse::HigherVote(vote) => {
+                        Appended::HigherVote(convert::ballot(vote))
+                    }
                 }))
             }
             Ask::Vote(candidacy) => {
@@ -77,7 +80,11 @@ impl<E: Env> Meta<E> {
                 Ok(Answer::Voted(voted(&response.map_err(failed)?)))
             }
             Ask::Transfer { ballot, to, last } => {
-                let request = TransferLeaderRequest::new(ballot.into(), to, last.map(LogId::from));
+                let request = TransferLeaderRequest::new(
+                    convert::vote(ballot),
+                    to,
+                    last.map(convert::log_id),
+                );
                 let response = self.on_host(self.raft().handle_transfer_leader(request)).await;
                 Ok(Answer::Transfer(response.map_err(failed)?.is_ok()))
             }
@@ -90,13 +97,13 @@ impl<E: Env> Meta<E> {
                 let Some(contents) = self.receiver().finish(transfer, pages).await else {
                     return Ok(Answer::Finished(None));
                 };
-                let last_membership = StoredMembership::try_from(configured).map_err(malformed)?;
-                let last_log_id = applied.map(LogId::from);
+                let last_membership = convert::stored_membership(configured).map_err(malformed)?;
+                let last_log_id = applied.map(convert::log_id);
                 let meta = SnapshotMeta { last_log_id, last_membership };
                 let snapshot = Snapshot { meta, snapshot: contents };
-                let install = self.raft().install_full_snapshot(Vote::from(ballot), snapshot);
+                let install = self.raft().install_full_snapshot(convert::vote(ballot), snapshot);
                 let response = self.on_host(install).await.map_err(failed)?;
-                Ok(Answer::Finished(Some(response.vote.into())))
+                Ok(Answer::Finished(Some(convert::ballot(response.vote))))
             }
             Ask::Propose(command) => Ok(self.propose_here(&command).await),
             Ask::ReadIndex => Ok(self.read_index_here().await),
@@ -110,17 +117,17 @@ impl<E: Env> Meta<E> {
 }
 
 fn vote_request(candidacy: Candidacy) -> VoteRequest<super::types::Types> {
-    let last = candidacy.last.map(LogId::from);
-    let mut request = VoteRequest::new(candidacy.ballot.into(), last);
+    let last = candidacy.last.map(convert::log_id);
+    let mut request = VoteRequest::new(convert::vote(candidacy.ballot), last);
     request.leadership_transfer = candidacy.transfer;
     request
 }
 
 fn voted(response: &VoteResponse<super::types::Types>) -> Voted {
     Voted {
-        ballot: response.vote.into(),
+        ballot: convert::ballot(response.vote),
         granted: response.vote_granted,
-        last: response.last_log_id.map(Place::from),
+        last: response.last_log_id.map(convert::place),
     }
 }
 

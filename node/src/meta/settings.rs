@@ -7,9 +7,8 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use protocol::limits::META_ENTRIES_MAX;
 use protocol::metadata::{Command, Op};
+use protocol::raft::{Content, Record, encode};
 use protocol::{ClusterId, Fault, Kind};
-
-use super::format::{Content, Record, encode};
 
 /// How often the leader tells that it lives.
 const HEARTBEAT: Duration = Duration::from_millis(150);

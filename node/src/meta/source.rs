@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use protocol::metadata::{Source, SourceError};
+use protocol::raft::{Progress, decode};
 
-use super::format::{Progress, decode};
 use super::log::PROGRESS;
 use crate::env::{DiskError, Map, MapReader};
 

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use protocol::raft::Place;
 use protocol::{Instant, PeerId};
 
-use super::format::Place;
-use super::types::{LogId, Metrics};
+use super::convert;
+use super::types::Metrics;
 use super::watch::FairReceiver;
 
 /// The id that a data directory got when it was formatted. No other directory ever has it.
@@ -104,11 +105,11 @@ impl MetaStatus {
                 silent_for: if is_leader && is_self { Some(Duration::ZERO) } else { silent_for },
             }
         });
-        let at = metrics.membership_config.log_id().map(Place::from);
+        let at = metrics.membership_config.log_id().map(convert::place);
         let committed = &metrics.committed_membership_config;
         let parts = committed.membership().get_joint_config().iter();
         let agreed = parts.cloned().reduce(|all, part| &all & &part).unwrap_or_default();
-        let committed = committed.log_id().map(Place::from);
+        let committed = committed.log_id().map(convert::place);
         Self {
             raft_id: RaftId(metrics.id),
             leader: metrics

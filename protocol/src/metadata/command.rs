@@ -1,18 +1,18 @@
 //! Commands: everything that can be done to the state, as it lies in the Raft log.
 //!
 //! A command carries all that `apply` must not find out for itself: the time, who asks, random ids. Its bytes
-//! are fixed (see [`super::format`]); operations are only added, at the end.
+//! are fixed (see [`crate::format`]); operations are only added, at the end.
 //! Never: says whether it is allowed; `apply` does.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::format::{FormatError, decode, encode};
 use super::lease::LeaseId;
 use super::name::{
     BucketName, ContentType, DisplayName, Label, LockName, ObjectKey, Tags, UserName,
 };
 use super::value::{Content, DueEntry, Member, Role};
+use crate::format::{FormatError, decode, encode};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::topology::{Epoch, ReplicaCount, Topology, Zone};
 use crate::{Cid, ClusterId, OwnerId, WallTime};

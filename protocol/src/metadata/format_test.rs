@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::command::{Actor, Command, Match, Op, Precondition, RequestId, Tag};
-use super::format::{FormatError, decode, encode};
 use super::name::{ContentType, DisplayName, Label, Tags};
 use super::refusal::{Bounded, Need, Quota};
 use super::testing::{bucket, content, found, key, lock_name, member, object, root, upload, user};
@@ -19,6 +18,7 @@ use super::value::{
     Settings, Ticket, TicketState, Token, Totals, Upload, User,
 };
 use super::{LeaseId, MemberState, Outcome, Refusal, Written, decode_answer, encode_answer, keys};
+use crate::format::{FormatError, decode, encode};
 use crate::topology::{Epoch, ReplicaCount, Topology, TopologyPeer, Weight, Zone};
 use crate::{ClusterId, WallTime};
 

@@ -11,7 +11,6 @@ mod apply;
 mod command;
 mod desired;
 mod effect;
-pub(crate) mod format;
 mod keys;
 mod lease;
 mod name;
@@ -48,7 +47,6 @@ pub use apply::{ApplyError, apply, check, may_read, may_write};
 pub use command::{Actor, Change, Command, Match, ObjectName, Op, Precondition, RequestId, Tag};
 pub use desired::desired_topology;
 pub use effect::Effect;
-pub use format::{FORMAT_VERSION, FormatError};
 pub use lease::LeaseId;
 pub use name::{
     BucketName, ContentType, DisplayName, Label, LockName, NameError, ObjectKey, Tags, UserName,

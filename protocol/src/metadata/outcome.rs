@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::format::{FormatError, decode, encode};
 use super::refusal::Refusal;
+use crate::format::{FormatError, decode, encode};
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::topology::Epoch;
 use crate::{Cid, WallTime};

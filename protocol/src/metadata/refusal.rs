@@ -8,10 +8,10 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::format::{FormatError, decode, encode};
 use super::lease::LeaseId;
 use super::name::{BucketName, ObjectKey, UserName};
 use crate::error::{Fault, Kind};
+use crate::format::{FormatError, decode, encode};
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::topology::Epoch;
 use crate::{Cid, OwnerId, PeerId, WallTime};

@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::apply::ApplyError;
-use super::format::{FormatError, decode, encode};
 use super::keys;
 use super::source::Source;
 use crate::OwnerId;
+use crate::format::{FormatError, decode, encode};
 
 /// Returns the value of a key.
 pub(super) fn get<T: DeserializeOwned>(

@@ -1,6 +1,6 @@
 //! What the tables hold: one type for each kind of value.
 //!
-//! These are also what queries answer. Their bytes are fixed (see [`super::format`]): a field more is a new version.
+//! These are also what queries answer. Their bytes are fixed (see [`crate::format`]): a field more is a new version.
 //! Never: texts for people; `api` has those.
 
 use serde::{Deserialize, Serialize};

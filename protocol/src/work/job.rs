@@ -5,12 +5,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::format::FormatError;
+use crate::format::{decode, encode};
 use crate::limits::{
     JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, JOB_ROW_BYTES_MAX, PARTITIONS,
     WORK_REASON_BYTES_MAX,
 };
-use crate::metadata::FormatError;
-use crate::metadata::format::{decode, encode};
 use crate::placement::Partition;
 use crate::{Cid, PeerId, WallTime};
 

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{Job, JobId};
 use super::load::Load;
+use crate::format::FormatError;
+use crate::format::{decode, encode};
 use crate::limits::{
     FRAME_BODY_BYTES_MAX, WORK_ANSWERS_MAX, WORK_GRANT_JOBS_MAX, WORK_LEASE, WORK_REASON_BYTES_MAX,
     WORK_REPORT_JOBS_MAX,
 };
-use crate::metadata::FormatError;
-use crate::metadata::format::{decode, encode};
 
 /// The right to do a job, by its name: the job, and the fencing token under which it was lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

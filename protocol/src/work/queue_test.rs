@@ -11,12 +11,12 @@ use super::{
     Change, Done, Input, Job, JobId, JobKind, JobSpec, LeaseName, Lent, Load, Message, Outcome,
     Output, Policy, Priority, Queue, Row, RowState, Subject, Suits,
 };
+use crate::format::FormatError;
 use crate::limits::{
     JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, PARTITIONS, WORK_ANSWERS_MAX, WORK_ATTEMPTS_MAX,
     WORK_BUSY_PAUSE, WORK_FADE, WORK_JOBS_MAX, WORK_LEASE, WORK_REASON_BYTES_MAX,
     WORK_REPORT_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
 };
-use crate::metadata::FormatError;
 use crate::{Cid, Codec, Instant, Kind, Prng, WallTime};
 
 /// A queue of the peer 1, what it stored, and the time.

@@ -1,10 +1,11 @@
-//! The bytes of values, commands and answers: one byte of version, then the value in postcard.
+//! The bytes of plain values, on the disk and between peers: one byte of version, then the value in postcard.
 //!
 //! Postcard describes nothing: fields are never added, removed or moved within a version, and enums only grow at their
-//! end. The golden bytes in the tests hold every kind to that. Never: decides what a value means.
+//! end. The golden bytes in the tests of each module hold its values to that. Never: decides what a value means.
 //! Source: postcard wire format specification, 1.0.
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,21 +46,51 @@ pub enum FormatError {
 }
 
 /// Returns the bytes of a value.
-pub(crate) fn encode(
+///
+/// # Errors
+/// [`FormatError::TooLong`] beyond `bytes_max`; [`FormatError::Malformed`] for what postcard cannot write, which no
+/// plain value is.
+pub fn encode(
     what: &'static str,
     value: &impl Serialize,
     bytes_max: usize,
 ) -> Result<Bytes, FormatError> {
-    let encoded = postcard::to_extend(value, vec![FORMAT_VERSION])
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(FORMAT_VERSION);
+    let encoded = postcard::serialize_with_flavor(value, Growing(bytes))
         .map_err(|error| FormatError::Malformed { what, detail: error.to_string() })?;
     if encoded.len() > bytes_max {
         return Err(FormatError::TooLong { what, bytes: encoded.len(), bytes_max });
     }
-    Ok(encoded.into())
+    Ok(encoded)
 }
 
-/// Returns the value of bytes, which must be all of them.
-pub(crate) fn decode<T: DeserializeOwned>(
+/// Where encoded bytes go: a run of bytes is copied at once, which the library's own for vectors does one by one.
+struct Growing(BytesMut);
+
+impl Flavor for Growing {
+    type Output = Bytes;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.put_u8(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.put_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Bytes> {
+        Ok(self.0.freeze())
+    }
+}
+
+/// Returns the value of bytes, which must be all of them. Memory is in proportion to their length.
+///
+/// # Errors
+/// Any [`FormatError`].
+pub fn decode<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
     bytes_max: usize,

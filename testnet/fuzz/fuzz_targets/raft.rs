@@ -1,0 +1,25 @@
+//! `raft::decode` of letters, their answers and what lies on the disk: what is accepted survives being encoded and
+//! decoded again.
+#![no_main]
+
+use std::fmt::Debug;
+
+use protocol::raft::{Answer, Ballot, Identity, Letter, Place, Progress, Record, decode, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(input: &[u8]) {
+    if let Ok(value) = decode::<T>("value", input) {
+        // A number may be written longer than it has to be, but never the other way round.
+        let bytes = encode("value", &value).expect("it was within the bound");
+        assert_eq!(decode::<T>("value", &bytes), Ok(value));
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    check::<Letter>(input);
+    check::<Answer>(input);
+    check::<Record>(input);
+    check::<Progress>(input);
+    check::<(Ballot, Place, Identity)>(input);
+});
