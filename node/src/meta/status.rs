@@ -9,7 +9,7 @@ use protocol::raft::Place;
 use protocol::{Instant, PeerId};
 
 use super::convert;
-use super::types::Metrics;
+use super::types::{LogId, Metrics};
 use super::watch::FairReceiver;
 
 /// The id that a data directory got when it was formatted. No other directory ever has it.
