@@ -1,7 +1,8 @@
 //! Metadata: how many names three peers agree on in a second, and what a bucket of a million objects costs.
 //!
 //! A write is a copy of an object to a new name: one command that is agreed on, and no bytes. It is compared with what
-//! the same file system does in the same run: appends of 4 KiB with a sync after each, by one writer.
+//! the same file system does in the same run: appends of 4 KiB with a sync after each, by one writer; and with what the
+//! same clients get answered when nothing is agreed on, which no rate of writes can exceed.
 //! Never: counts a write that was not acknowledged.
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
@@ -54,6 +55,8 @@ pub(super) struct Metadata {
     one_client_ratio: f64,
     many_clients_per_s: f64,
     many_clients_ratio: f64,
+    one_client_answers_per_s: f64,
+    many_clients_answers_per_s: f64,
     large: Large,
 }
 
@@ -95,14 +98,18 @@ async fn measure(
     repetitions: u32,
 ) -> anyhow::Result<Metadata> {
     let writer = Writer::new(net).await?;
-    let (mut raw, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates: [Vec<f64>; 5] = Default::default();
     for repetition in 0..repetitions {
-        raw.push(appends(&scratch.path().join("appends"))?);
-        one.push(writer.spell(&format!("one/{repetition}"), 1).await?);
-        many.push(writer.spell(&format!("many/{repetition}"), CLIENTS).await?);
+        rates[0].push(appends(&scratch.path().join("appends"))?);
+        for (clients, writes, answers) in [(1, 1, 3), (CLIENTS, 2, 4)] {
+            let create = async |client: u64, count: u64| {
+                writer.create(client, &format!("{clients}/{repetition}/{client}/{count}")).await
+            };
+            rates[writes].push(spell(clients, create).await?);
+            rates[answers].push(spell(clients, async |client, _| writer.ask(client).await).await?);
+        }
     }
-    let rate = |rates: Vec<f64>| median(rates);
-    let (raw, one, many) = (rate(raw), rate(one), rate(many));
+    let [raw, one, many, one_answered, many_answered] = rates.map(median);
     Ok(Metadata {
         repetitions,
         appends_per_s: raw,
@@ -110,6 +117,8 @@ async fn measure(
         one_client_ratio: one / raw,
         many_clients_per_s: many,
         many_clients_ratio: many / raw,
+        one_client_answers_per_s: one_answered,
+        many_clients_answers_per_s: many_answered,
         large: large(net, &writer, objects).await?,
     })
 }
@@ -191,19 +200,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns how many names some clients create in a second, each one after the other.
-    async fn spell(&self, prefix: &str, clients: u64) -> anyhow::Result<f64> {
-        let begin = Instant::now();
-        let client = async |client: u64| {
-            let mut count = 0_u64;
-            while begin.elapsed() < SPELL {
-                self.create(client, &format!("{prefix}/{client}/{count}")).await?;
-                count += 1;
-            }
-            anyhow::Ok(count)
-        };
-        let counts = try_join_all((0..clients).map(client)).await?;
-        Ok(counts.iter().sum::<u64>() as f64 / begin.elapsed().as_secs_f64())
+    /// Asks whether a peer lives: the cheapest answer there is.
+    async fn ask(&self, client: u64) -> anyhow::Result<()> {
+        let at = usize::try_from(client)? % self.urls.len();
+        let answer =
+            self.http.request(Method::GET, &format!("{}/healthz", self.urls[at])).send().await?;
+        ensure!(answer.status().is_success(), "{} is not well", self.urls[at]);
+        Ok(())
     }
 
     /// Creates the names with these numbers, in no order of their keys. Returns how many a second.
@@ -242,6 +245,24 @@ impl Writer {
     }
 }
 
+/// Returns how many requests some clients make in a second, each one after the other.
+async fn spell(
+    clients: u64,
+    request: impl AsyncFn(u64, u64) -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    let client = async |client: u64| {
+        let mut count = 0_u64;
+        while begin.elapsed() < SPELL {
+            request(client, count).await?;
+            count += 1;
+        }
+        anyhow::Ok(count)
+    };
+    let counts = try_join_all((0..clients).map(client)).await?;
+    Ok(counts.iter().sum::<u64>() as f64 / begin.elapsed().as_secs_f64())
+}
+
 /// Returns the key's number of the `number`-th creation: each once, far from the one before.
 const fn scattered(number: u64, objects: u64) -> u64 {
     // A prime that divides no sensible count.
@@ -254,11 +275,17 @@ impl Metadata {
         let title = format!("metadata: {PEERS} peers, medians of {}", self.repetitions);
         let mut rates = Table::new(title, &["", "per s", "ratio"]);
         rates.row(["raw: appends of 4 KiB, synced".into(), whole(self.appends_per_s), "1".into()]);
-        let row = |per_s, ratio: f64| (whole(per_s), format!("{ratio:.2}"));
-        let (per_s, ratio) = row(self.one_client_per_s, self.one_client_ratio);
-        rates.row(["writes, 1 client".into(), per_s, ratio]);
-        let (per_s, ratio) = row(self.many_clients_per_s, self.many_clients_ratio);
-        rates.row([format!("writes, {CLIENTS} clients"), per_s, ratio]);
+        for (what, per_s) in [
+            ("writes, 1 client".into(), self.one_client_per_s),
+            (format!("writes, {CLIENTS} clients"), self.many_clients_per_s),
+            ("answers without a write, 1 client".into(), self.one_client_answers_per_s),
+            (
+                format!("answers without a write, {CLIENTS} clients"),
+                self.many_clients_answers_per_s,
+            ),
+        ] {
+            rates.row([what, whole(per_s), format!("{:.2}", per_s / self.appends_per_s)]);
+        }
         let large = &self.large;
         let title = format!("a bucket of {} objects", large.objects);
         let mut table = Table::new(title, &["", ""]);
