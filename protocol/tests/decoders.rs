@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use core::fmt::Debug;
 use core::time::Duration;
+use protocol::api::Asked;
 use protocol::dag::pb::Node;
 use protocol::dag::{FileBuilder, directory};
 use protocol::invite::{
     JoinRequest, Ticket, WELCOME_PEERS_MAX, Welcome, decode_answer as decode_welcome,
     encode_answer as encode_welcome,
 };
-use protocol::metadata::{Command, decode_answer, encode_answer};
+use protocol::metadata::{Command, Tag, decode_answer, encode_answer};
 use protocol::placement::Partition;
 use protocol::raft::{self, Appended, Ask, Content, Letter, Place, Record};
 use protocol::record::RecordHeader;
@@ -41,7 +42,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 21] = [
+const DECODERS: [Decoder; 23] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -53,6 +54,8 @@ const DECODERS: [Decoder; 21] = [
     Decoder { name: "record", valid: records, check: check_record },
     Decoder { name: "command", valid: || golden("command"), check: check_command },
     Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
+    Decoder { name: "range_text", valid: range_texts, check: check_range_text },
+    Decoder { name: "tag_text", valid: tag_texts, check: check_tag_text },
     Decoder { name: "raft_letter", valid: letters, check: check_raft::<Letter> },
     Decoder { name: "raft_answer", valid: raft_answers, check: check_raft::<raft::Answer> },
     Decoder { name: "raft_record", valid: raft_records, check: check_raft::<Record> },
@@ -258,6 +261,39 @@ fn dag_nodes() -> Vec<Vec<u8>> {
     }
     builder.finish(&mut blocks);
     blocks.into_iter().map(|block| block.bytes.to_vec()).collect()
+}
+
+fn check_range_text(input: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(input) else { return false };
+    let asked = Asked::of(text);
+    for size in [0, 1, 300, u64::MAX] {
+        let Some(part) = asked.within(size) else { continue };
+        assert!(part.end <= size);
+        assert!(part.first < part.end || (asked == Asked::All && part.first == part.end));
+    }
+    asked != Asked::All
+}
+
+fn range_texts() -> Vec<Vec<u8>> {
+    ["bytes=0-299", "bytes=5-", "bytes=-18446744073709551615"].map(|text| text.into()).into()
+}
+
+fn check_tag_text(input: &[u8]) -> bool {
+    let Some(tag) = core::str::from_utf8(input).ok().and_then(|text| text.parse::<Tag>().ok())
+    else {
+        return false;
+    };
+    let again = match tag {
+        Tag::Root(cid) => format!("\"{cid}\""),
+        Tag::Version(version) => version.to_string(),
+    };
+    assert_eq!(again.parse(), Ok(tag));
+    true
+}
+
+fn tag_texts() -> Vec<Vec<u8>> {
+    let cid = Cid::of(Codec::Raw, b"x");
+    vec![format!("W/\"{cid}\"").into(), b"\"18446744073709551615\"".to_vec()]
 }
 
 /// Checks a value of Raft, in a message without the checksum, which no altered one passes, or on the disk.

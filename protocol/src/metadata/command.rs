@@ -4,6 +4,8 @@
 //! are fixed (see [`crate::format`]); operations are only added, at the end.
 //! Never: says whether it is allowed; `apply` does.
 
+use core::str::FromStr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,25 @@ pub enum Tag {
     Root(Cid),
     /// Its version.
     Version(u64),
+}
+
+/// A text that is no [`Tag`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither a quoted CID nor a version of an object")]
+pub struct NoTag;
+
+impl FromStr for Tag {
+    type Err = NoTag;
+
+    /// Reads an entity tag: a root CID or the number of a version, in quotes or not, also as a weak one.
+    fn from_str(text: &str) -> Result<Self, NoTag> {
+        let text = text.strip_prefix("W/").unwrap_or(text);
+        let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        match bare.parse::<u64>() {
+            Ok(version) => Ok(Self::Version(version)),
+            Err(_) => bare.parse().map(Self::Root).map_err(|_| NoTag),
+        }
+    }
 }
 
 /// One side of a precondition.

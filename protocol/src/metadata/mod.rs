@@ -44,7 +44,9 @@ mod testing;
 mod voters_test;
 
 pub use apply::{ApplyError, apply, check, may_read, may_write};
-pub use command::{Actor, Change, Command, Match, ObjectName, Op, Precondition, RequestId, Tag};
+pub use command::{
+    Actor, Change, Command, Match, NoTag, ObjectName, Op, Precondition, RequestId, Tag,
+};
 pub use desired::desired_topology;
 pub use effect::Effect;
 pub use lease::LeaseId;

@@ -8,17 +8,17 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use protocol::api;
+use protocol::api::{self, Asked};
 use protocol::dag::{ByteRange, Chunker};
 use protocol::limits::REPLICAS_MAX;
-use protocol::metadata::{Op, Outcome, Source, UserName, query};
+use protocol::metadata::{NoTag, Op, Outcome, Source, Tag, UserName, query};
 use protocol::topology::ReplicaCount;
 use protocol::{Cid, Fault, Kind, OwnerId};
 
 use super::auth::Caller;
 use super::params::{self, Params};
 use super::problem::{self, Failure};
-use super::{Api, body, documents, limit_of, named, proposed, range};
+use super::{Api, body, documents, limit_of, named, proposed};
 use crate::flows::{UploadOptions, new_request};
 use crate::meta::Freshness;
 
@@ -199,7 +199,7 @@ pub(super) async fn serve(
     params::no_time_condition(headers)?;
     let cid = entity.root;
     let etag = format!("\"{cid}\"");
-    let matches = |value: &HeaderValue| matches_tag(value, &etag, entity.version);
+    let matches = |value: &HeaderValue| matches_tag(value, cid, entity.version);
     let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
     if wanted.peek().is_some() && !wanted.any(matches) {
         let detail = format!("If-Match names something else than {} is", entity.what);
@@ -217,9 +217,9 @@ pub(super) async fn serve(
     // A range of something else than the client has a part of is of no use to it.
     let is_other =
         headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != etag.as_bytes());
-    let asked = if is_other { range::Asked::All } else { range::asked(headers) };
+    let asked = if is_other { Asked::All } else { asked_range(headers) };
     let is_head = *method == Method::HEAD;
-    if !is_head && asked == range::Asked::All {
+    if !is_head && asked == Asked::All {
         let download = api.node.download(cid, ByteRange { start: 0, end: None }).await?;
         let size = download.size();
         return Ok(with_headers(body::of_download(download), entity, etag, size));
@@ -239,7 +239,7 @@ pub(super) async fn serve(
         body::of_download(api.node.download(cid, range).await?)
     };
     let mut response = with_headers(body, entity, etag, part.end - part.first);
-    if asked != range::Asked::All {
+    if asked != Asked::All {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let content_range = format!("bytes {}-{}/{size}", part.first, part.end - 1);
         insert(&mut response, header::CONTENT_RANGE, &content_range);
@@ -296,14 +296,19 @@ pub(super) fn insert(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-fn matches_tag(value: &HeaderValue, etag: &str, version: Option<u64>) -> bool {
+/// Returns which range a request asks for: everything when it names several.
+fn asked_range(headers: &HeaderMap) -> Asked {
+    let mut values = headers.get_all(header::RANGE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Asked::All };
+    value.to_str().map_or(Asked::All, Asked::of)
+}
+
+fn matches_tag(value: &HeaderValue, root: Cid, version: Option<u64>) -> bool {
     value.to_str().is_ok_and(|list| {
-        list.split(',').any(|one| {
-            let one = one.trim();
-            let one = one.strip_prefix("W/").unwrap_or(one);
-            let is_version =
-                version.is_some_and(|version| one.trim_matches('"') == version.to_string());
-            one == "*" || one.trim_matches('"') == etag.trim_matches('"') || is_version
+        list.split(',').map(str::trim).any(|one| match one.parse() {
+            Ok(Tag::Root(of)) => of == root,
+            Ok(Tag::Version(of)) => Some(of) == version,
+            Err(NoTag) => one == "*",
         })
     })
 }

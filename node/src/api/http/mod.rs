@@ -15,7 +15,6 @@ mod objects;
 mod openapi;
 mod params;
 mod problem;
-mod range;
 mod repair;
 mod server;
 mod users;

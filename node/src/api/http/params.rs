@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use protocol::metadata::{Match, Precondition, RequestId, Tag};
+use protocol::metadata::{Match, NoTag, Precondition, RequestId};
 
 use super::problem::Failure;
 
@@ -124,7 +124,7 @@ fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Match>, Fa
             if text == "*" {
                 return Ok(Some(Match::Any));
             }
-            tags.push(entity_tag(text).ok_or_else(|| {
+            tags.push(text.parse().map_err(|_: NoTag| {
                 Failure::invalid(format!(
                     "{name}: {text:?} is neither \"*\" nor a quoted CID or version of an object"
                 ))
@@ -132,16 +132,6 @@ fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Match>, Fa
         }
     }
     Ok((!tags.is_empty()).then_some(Match::OneOf(tags)))
-}
-
-/// Returns the entity tag of its text: a root CID or the number of a version, in quotes or not.
-fn entity_tag(text: &str) -> Option<Tag> {
-    let text = text.strip_prefix("W/").unwrap_or(text);
-    let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    match bare.parse::<u64>() {
-        Ok(version) => Some(Tag::Version(version)),
-        Err(_) => bare.parse().ok().map(Tag::Root),
-    }
 }
 
 /// Returns the id of a request that its client may repeat.
