@@ -41,7 +41,8 @@ need_packages() { # what else the caller runs, each as PROGRAM:PACKAGE
     fi
 }
 
-# The checker of the dependency policy is a program of its own, built once and kept beside what cargo builds.
+# The checker of the dependency policy is a program of its own, built once and kept beside what cargo builds; it has so
+# little to do that building it fast counts for more than its speed.
 need_deny() {
     command -v cargo-deny >/dev/null && return 0
     local tools
@@ -49,8 +50,8 @@ need_deny() {
     export PATH=$tools/bin:$PATH
     command -v cargo-deny >/dev/null && return 0
     say "Missing: cargo-deny"
-    echo "installing with: cargo install cargo-deny --locked --root $tools"
-    CARGO_TARGET_DIR=$tools/target cargo install cargo-deny --version 0.20.2 --locked --quiet --root "$tools"
+    echo "installing with: cargo install cargo-deny --locked --debug --root $tools"
+    CARGO_TARGET_DIR=$tools/target cargo install cargo-deny --version 0.20.2 --locked --debug --quiet --root "$tools"
     rm -rf "$tools/target"
 }
 

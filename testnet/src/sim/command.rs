@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use protocol::Kind;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::agreement;
 use super::oracle::Stats;
@@ -97,6 +100,9 @@ pub struct SimArgs {
     /// Print every event of the trace.
     #[arg(long)]
     pub trace: bool,
+    /// Print on standard error what the simulated daemons log.
+    #[arg(long)]
+    pub log: bool,
 }
 
 /// Reads a number of peers that a scenario can have.
@@ -113,12 +119,22 @@ fn peers(text: &str) -> Result<usize, String> {
 /// # Errors
 /// When `out` cannot be written, or the operating system refuses a runtime.
 pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
+    if args.log {
+        show_logs();
+    }
     match args.scenario {
         ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
         ScenarioName::Steal => super::steal::run(out).map_err(io::Error::other),
         ScenarioName::Faults => seeds(args, out),
         ScenarioName::Meta => agreement_seeds(args, out),
     }
+}
+
+/// Prints what daemons log from now on. Without the time: theirs is not that of this machine.
+fn show_logs() {
+    let debug = Targets::new().with_target("node", LevelFilter::DEBUG);
+    let lines = tracing_subscriber::fmt::layer().without_time().with_writer(io::stderr);
+    tracing_subscriber::registry().with(debug).with(lines).init();
 }
 
 fn elsewhere(defect: Defect) -> io::Error {
