@@ -103,7 +103,7 @@ impl Net for SimNet {
         let unreachable = Err(NetError::Unreachable { peer: to });
         if !self.connect(to).await {
             if self.network().knows(self.local_peer(), to) {
-                self.network().tell(self.local_peer(), NetEvent::Unreachable(to));
+                self.network().unreachable(self.local_peer(), to);
             }
             return unreachable;
         }
@@ -121,7 +121,7 @@ impl Net for SimNet {
         let net = self.clone();
         self.life.spawn("dial", async move {
             if !net.connect(peer).await {
-                net.network().tell(net.local_peer(), NetEvent::Unreachable(peer));
+                net.network().unreachable(net.local_peer(), peer);
             }
         });
     }

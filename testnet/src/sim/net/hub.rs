@@ -255,9 +255,13 @@ impl Network {
         }
     }
 
-    pub(super) fn tell(&self, at: PeerId, event: NetEvent) {
-        if let Some(process) = lock(&self.state).process(at) {
-            process.tell(event);
+    /// Tells a process that a peer cannot be reached, unless that one has connected to it meanwhile: the process
+    /// would believe that there is no connection, and would never be told of one again.
+    pub(super) fn unreachable(&self, at: PeerId, peer: PeerId) {
+        if let Some(process) = lock(&self.state).process(at)
+            && process.connection(peer).is_none()
+        {
+            process.tell(NetEvent::Unreachable(peer));
         }
     }
 

@@ -192,3 +192,22 @@ fn a_dial_to_the_wrong_peer_or_nowhere_is_told() {
         assert_eq!(unknown, Err(NetError::Unreachable { peer: third.peer() }));
     });
 }
+
+#[test]
+fn who_connects_while_it_is_dialled_is_not_called_unreachable() {
+    on_pair(7, async |world, [a, b], envs| {
+        let third = Machine::new(world, 2);
+        let other = third.boot();
+        admit(&envs[0], [b.peer(), third.peer()]);
+        admit(&other, [a.peer()]);
+        world.network().cut(world, a.peer(), third.peer());
+        envs[0].net().dial(third.peer(), vec![third.address().to_owned()]);
+        pause(world, 500).await;
+        world.network().mend(world, a.peer(), third.peer());
+        other.net().dial(a.peer(), vec![a.address().to_owned()]);
+        pause(world, 6_000).await;
+        let told = events(&envs[0]);
+        assert!(told.contains(&NetEvent::Connected(third.peer())), "{told:?}");
+        assert!(!told.contains(&NetEvent::Unreachable(third.peer())), "{told:?}");
+    });
+}
