@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::limits::{INVENTORY_PARTITIONS_MAX, REPAIR_ROWS_MAX};
 use protocol::placement::Partition;
@@ -31,6 +32,8 @@ pub(super) struct Round {
     pub(super) is_complete: bool,
     /// Whether there was more than is remembered.
     pub(super) is_cut: bool,
+    /// How long the scan of the own store took: what the round cost, others' patience aside.
+    pub(super) scan: Duration,
 }
 
 /// Runs a round. Cost: a scan of the own store, and of each other one unless that was done a moment ago.
@@ -42,7 +45,9 @@ pub(super) async fn round<E: Env>(
     inventory: Inventory,
     scope: Scope,
 ) -> Result<Round, Fault> {
+    let begun = context.env.now();
     let snapshot = inventory.snapshot(scope, Age::Fresh).await?;
+    let scan = context.env.now().since(begun);
     let mut round = Round {
         desired: Arc::clone(&snapshot.desired),
         repairs: Vec::new(),
@@ -50,6 +55,7 @@ pub(super) async fn round<E: Env>(
         hand_overs: Vec::new(),
         is_complete: true,
         is_cut: false,
+        scan,
     };
     survey(&context, &snapshot, &mut round).await;
     hand_over(&context, &snapshot, &mut round).await;

@@ -11,6 +11,7 @@ use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::repair::{
     Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, status,
 };
+use protocol::topology::Epoch;
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
 
@@ -28,11 +29,11 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a round waits for others to learn what called for it.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long this peer rests between rounds at least, and how many times longer than the last round took: scans
+/// How long this peer rests between rounds at least, and how many times longer than its last scan took: scans
 /// of a large store take a fifth of the time at most, whatever happens.
 const REST_MIN: Duration = Duration::from_secs(1);
 /// See [`REST_MIN`].
-const REST_ROUNDS: u32 = 4;
+const REST_SCANS: u32 = 4;
 
 /// After what time a round is tried again that did not reach everybody, or whose repairs failed: doubled each time.
 const RETRY_MIN: Duration = Duration::from_secs(2);
@@ -57,8 +58,9 @@ struct Healer<E: Env> {
     /// At most one.
     rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
     copies: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// When the last round began, and until when there is no other one.
-    begun: Instant,
+    /// By which topology the last round goes.
+    epoch: Epoch,
+    /// Until when there is no other one.
     resting: Instant,
     next_round: Instant,
     /// Whether something calls for a round before its time.
@@ -86,7 +88,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
         meter: Meter::new(),
         rounds: FuturesUnordered::new(),
         copies: FuturesUnordered::new(),
-        begun: now,
+        epoch: Epoch::default(),
         resting: now,
         next_round: now.after(SOON),
         is_due: true,
@@ -127,6 +129,10 @@ impl<E: Env> Healer<E> {
         if self.watch.look(now, &self.context.peers.view()) {
             self.is_due = true;
             self.next_round = self.next_round.min(now.after(SOON));
+            if self.watch.scope().epoch != self.epoch {
+                // Nobody will answer what it still has to ask, and those who are silent could hold it up for long.
+                self.rounds.clear();
+            }
         }
         let in_flight = self.context.transfers_under_way();
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -143,16 +149,17 @@ impl<E: Env> Healer<E> {
         if !self.rounds.is_empty() || now < self.next_round.max(self.resting) {
             return;
         }
-        self.begun = now;
         self.next_round = now.after(self.interval);
         self.is_due = false;
         let scope = self.watch.scope().clone();
+        self.epoch = scope.epoch;
         self.rounds.push(Box::pin(round(self.context.clone(), self.inventory.clone(), scope)));
     }
 
     fn surveyed(&mut self, outcome: Result<Round, Fault>) {
         let now = self.context.env.now();
-        self.resting = now.after(REST_MIN.max(now.since(self.begun) * REST_ROUNDS));
+        let scan = outcome.as_ref().map_or(Duration::ZERO, |round| round.scan);
+        self.resting = now.after(REST_MIN.max(scan * REST_SCANS));
         let round = match outcome {
             Ok(round) => round,
             Err(fault) => {
@@ -161,7 +168,7 @@ impl<E: Env> Healer<E> {
                 return self.try_again(now);
             }
         };
-        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut } = round;
+        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut, scan: _ } = round;
         let found = repairs.len() + hand_overs.len();
         if found > 0 {
             info!(

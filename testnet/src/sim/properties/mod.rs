@@ -8,6 +8,7 @@ pub mod heals;
 pub mod kept;
 pub mod named;
 pub mod readable;
+pub mod redundant;
 pub mod synced;
 mod violation;
 

@@ -8,6 +8,7 @@ mod faults_test;
 mod host;
 mod operator;
 mod plan;
+mod redundancy;
 mod requests;
 mod storm;
 mod verdict;

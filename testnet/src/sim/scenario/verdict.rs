@@ -13,6 +13,7 @@ use protocol::metadata::{ObjectName, ObjectVersion, Source, query};
 use protocol::{Cid, Fault, Kind, Prng};
 
 use super::cluster::{Cluster, Host};
+use super::redundancy;
 use super::requests::{self, Asker, fetch, object_name};
 use crate::sim::SimEnv;
 use crate::sim::history::Condition;
@@ -77,6 +78,7 @@ pub(super) async fn judge(cluster: &Arc<Cluster>, mut prng: Prng) {
             .or_else(|| kept::judge(&finding, lossy, at_millis));
         broken.into_iter().for_each(|violation| report(cluster, violation));
     }
+    redundancy::judge(cluster).await.into_iter().for_each(|violation| report(cluster, violation));
 }
 
 fn nanos(duration: Duration) -> u64 {
