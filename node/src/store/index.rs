@@ -5,7 +5,7 @@
 //! | `Blocks` | block | [`Place`] |
 //! | `Small` | block | the block's bytes |
 //! | `References` | `c` block owner · `o` owner block · `r` block owner (root) · `s` owner block (root) | empty |
-//! | `Segments` | `s` number · `p` number offset · `t` | segment · block · totals |
+//! | `Segments` | `s` number · `p` number offset · `t` · `v` | segment · block · totals · place of the scrub |
 //!
 //! A block is its digest and the byte of its codec; numbers are big-endian. References are written blindly:
 //! setting one twice is setting it once. The `p` keys tell what lives in a segment without reading it.
@@ -27,6 +27,8 @@ const PLACE_CORRUPT: u8 = 3;
 
 /// The key of the totals in `Segments`.
 pub(super) const TOTALS_KEY: &[u8] = b"t";
+/// The key of the scrub's place in `Segments`.
+pub(super) const SCRUB_KEY: &[u8] = b"v";
 /// What all keys of segments begin with.
 pub(super) const SEGMENT_KEYS: &[u8] = b"s";
 

@@ -24,6 +24,9 @@ mod real_test;
 mod reclaim;
 mod recovery;
 mod release;
+mod scrub;
+#[cfg(test)]
+mod scrub_test;
 mod segment;
 mod settings;
 #[cfg(test)]
@@ -36,4 +39,5 @@ pub use error::StoreError;
 pub use handle::{Store, start};
 pub use inventory::{Rows, RowsWanted};
 pub use metrics::StoreMetrics;
+pub use scrub::Indexed;
 pub use settings::{Planted, StoreSettings, Usage};

@@ -293,11 +293,11 @@ impl<E: Env> Writer<E> {
         let mut draft = Draft::new(&self.table);
         draft.vacate(cid, place);
         draft.settle(cid, Place::Corrupt);
-        self.shared.metrics.corrupt_blocks.inc();
-        tracing::warn!(%cid, "block was corrupt");
         let changes = draft.finish();
         // Lost in a crash, it is found again at the next read.
-        self.commit(changes, Durability::Buffered).await
+        self.commit(changes, Durability::Buffered).await?;
+        self.shared.found_corrupt(*cid);
+        Ok(())
     }
 
     /// Makes the index durable and has later calls refused.

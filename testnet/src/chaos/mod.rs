@@ -21,6 +21,7 @@ mod requests;
 mod rot;
 mod runner;
 mod scale;
+mod scrub;
 mod segments;
 mod settings;
 mod space;

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
+    crash, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot, scrub,
     settings, space, tickets, twenty, vectors, winners,
 };
 
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 18] = [
+const SCENARIOS: [Scenario; 19] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -63,6 +63,11 @@ const SCENARIOS: [Scenario; 18] = [
         name: "rot",
         shows: "flipped bytes on a disk are found, counted and never served",
         run: |ctx| rot::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "scrub",
+        shows: "what rots while nobody reads it is found, and written anew from the last good copy",
+        run: |ctx| scrub::run(ctx).boxed_local(),
     },
     Scenario {
         name: "full",

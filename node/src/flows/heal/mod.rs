@@ -18,6 +18,7 @@ mod settings;
 mod task;
 mod watch;
 
+pub(in crate::flows) use copy::fetch;
 pub use handle::Heal;
 pub(crate) use handle::HealInbox;
 pub use metrics::HealMetrics;

@@ -71,7 +71,7 @@ struct Healer<E: Env> {
 
 /// Heals for as long as the peer runs.
 pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, inbox: HealInbox) {
-    let HealInbox { questions, mut looks, metrics } = inbox;
+    let HealInbox { questions, mut looks, mut calls, metrics } = inbox;
     let inventory = Inventory::start(&context, metrics.clone());
     let answers = answer::serve(context.clone(), inventory.clone(), questions);
     context.env.spawn("heal.answers", answers);
@@ -116,6 +116,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
                 // A client that has gone needs no answer.
                 drop(look.send(healer.status()));
             }
+            Some(()) = calls.recv() => healer.call(healer.context.env.now()),
             () = healer.context.env.sleep_until(wake) => {}
         }
     }
@@ -125,8 +126,7 @@ impl<E: Env> Healer<E> {
     /// Looks who is there, and how busy this peer is.
     fn look(&mut self, now: Instant) {
         if self.watch.look(now, &self.context.peers.view()) {
-            self.is_due = true;
-            self.next_round = self.next_round.min(now.after(SOON));
+            self.call(now);
         }
         let in_flight = self.context.transfers_under_way();
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -137,6 +137,12 @@ impl<E: Env> Healer<E> {
             self.is_due = true;
             self.next_round = self.next_round.min(now);
         }
+    }
+
+    /// Has a round soon.
+    fn call(&mut self, now: Instant) {
+        self.is_due = true;
+        self.next_round = self.next_round.min(now.after(SOON));
     }
 
     fn begin_round(&mut self, now: Instant) {
