@@ -233,6 +233,12 @@ impl<E: Env> Store<E> {
         self.shared.corrupt.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
+    /// Returns how many blocks were found corrupt since the start. Cost: none.
+    #[must_use]
+    pub fn corrupt_found(&self) -> u64 {
+        self.shared.metrics.corrupt_blocks.get()
+    }
+
     /// Drops all references of `owner`, and frees the blocks that nobody refers to then. Returns how many
     /// and their bytes. Done in bounded steps: after an error some may be dropped; ask again.
     ///

@@ -212,6 +212,13 @@ pub(super) fn references_from(partition: Partition) -> Bytes {
     joined(REFERENCES, &partition.first_digest(), b"")
 }
 
+/// Returns the range of the references to the blocks of a partition.
+pub(super) fn references_within(partition: Partition) -> (Bytes, Option<Bytes>) {
+    let next = u32::try_from(partition.index() + 1).ok().and_then(Partition::new);
+    let until = next.map_or_else(|| range_of(REFERENCES).1, |next| Some(references_from(next)));
+    (references_from(partition), until)
+}
+
 /// Returns the keys that say that a block is the root of an owner: from the block, from the owner.
 pub(super) fn root_keys(cid: &Cid, owner: &OwnerId) -> [Bytes; 2] {
     let block = block_bytes(cid);
@@ -328,8 +335,8 @@ mod tests {
         assert_eq!(reference_in(&by_block), Some(RowKey { cid, owner }));
         let partition = Partition::of(&cid);
         assert!(references_from(partition) <= by_block);
-        let next = u32::try_from(partition.index() + 1).ok().and_then(Partition::new);
-        assert!(next.is_none_or(|next| by_block < references_from(next)));
+        let (from, until) = references_within(partition);
+        assert!(from <= by_block && until.is_some_and(|until| by_block < until));
         assert_eq!(segment_in(&segment_key(7)), Some(7));
         assert_eq!(offset_in(&record_key(7, 1 << 33)), Some(1 << 33));
     }

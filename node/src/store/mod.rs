@@ -7,6 +7,9 @@
 //! Never: checks that bytes hash to their CID on a put (the caller did), and never retries a failed sync.
 
 mod command;
+mod depart;
+#[cfg(test)]
+mod depart_test;
 mod draft;
 mod error;
 mod group;
@@ -35,6 +38,7 @@ mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use depart::{Departed, Proviso};
 pub use error::StoreError;
 pub use handle::{Store, start};
 pub use inventory::{Rows, RowsWanted};

@@ -79,6 +79,9 @@ impl<E: Env> Writer<E> {
                     // Whoever asked may have gone: the release is done all the same.
                     reply.send(self.release_step(&owner).await).ok();
                 }
+                Command::Depart { wanted, proviso, reply } => {
+                    reply.send(self.depart_step(&wanted, &proviso).await).ok();
+                }
                 Command::MarkCorrupt { cid, seen, reply } => {
                     reply.send(self.mark_corrupt(&cid, seen).await).ok();
                 }
@@ -148,6 +151,7 @@ impl<E: Env> Writer<E> {
                 Ok(Command::Claim(claim)) => Member::Claim(claim),
                 Ok(
                     other @ (Command::Release { .. }
+                    | Command::Depart { .. }
                     | Command::MarkCorrupt { .. }
                     | Command::Stop { .. }),
                 ) => {

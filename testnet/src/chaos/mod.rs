@@ -7,6 +7,7 @@
 mod ask;
 mod client;
 mod crash;
+mod drops;
 mod edit;
 mod full;
 mod heal;

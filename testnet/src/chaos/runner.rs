@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot, scrub,
-    settings, space, tickets, twenty, vectors, winners,
+    crash, drops, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
+    scrub, settings, space, tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 19] = [
+const SCENARIOS: [Scenario; 20] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -78,6 +78,11 @@ const SCENARIOS: [Scenario; 19] = [
         name: "heal",
         shows: "lost copies come back by themselves, and a short absence moves nothing",
         run: |ctx| heal::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "drops",
+        shows: "copies that others hold in a peer's stead are dropped, and never the last ones",
+        run: |ctx| drops::run(ctx).boxed_local(),
     },
     Scenario {
         name: "paused",

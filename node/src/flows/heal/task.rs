@@ -14,7 +14,9 @@ use protocol::repair::{
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
 
+use super::answer::Answers;
 use super::copy::{Copied, copy};
+use super::depart::Departing;
 use super::inventory::Inventory;
 use super::round::{Round, round};
 use super::watch::Watch;
@@ -47,8 +49,9 @@ type Ended = (Repair, Result<Copied, Fault>);
 
 struct Healer<E: Env> {
     context: Context<E>,
-    inventory: Inventory,
+    departing: Departing,
     metrics: HealMetrics,
+    settle: Duration,
     interval: Duration,
     watch: Watch,
     plan: Plan,
@@ -73,12 +76,14 @@ struct Healer<E: Env> {
 pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, inbox: HealInbox) {
     let HealInbox { questions, mut looks, mut calls, metrics } = inbox;
     let inventory = Inventory::start(&context, metrics.clone());
-    let answers = answer::serve(context.clone(), inventory.clone(), questions);
-    context.env.spawn("heal.answers", answers);
     let now = context.env.now();
+    let answers = Answers::new();
+    let serving = answer::serve(context.clone(), inventory.clone(), answers.clone(), questions);
+    context.env.spawn("heal.answers", serving);
     let mut healer = Healer {
-        inventory,
+        departing: Departing { inventory, answers, from: now },
         metrics,
+        settle: settings.settle,
         interval: settings.interval,
         watch: Watch::new(settings.away),
         plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
@@ -125,8 +130,12 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
 impl<E: Env> Healer<E> {
     /// Looks who is there, and how busy this peer is.
     fn look(&mut self, now: Instant) {
+        let epoch = self.watch.scope().epoch;
         if self.watch.look(now, &self.context.peers.view()) {
             self.call(now);
+        }
+        if self.watch.scope().epoch != epoch {
+            self.departing.from = now.after(self.settle);
         }
         let in_flight = self.context.transfers_under_way();
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -153,7 +162,7 @@ impl<E: Env> Healer<E> {
         self.next_round = now.after(self.interval);
         self.is_due = false;
         let scope = self.watch.scope().clone();
-        self.rounds.push(Box::pin(round(self.context.clone(), self.inventory.clone(), scope)));
+        self.rounds.push(Box::pin(round(self.context.clone(), self.departing.clone(), scope)));
     }
 
     fn surveyed(&mut self, outcome: Result<Round, Fault>) {
@@ -167,7 +176,11 @@ impl<E: Env> Healer<E> {
                 return self.try_again(now);
             }
         };
-        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut } = round;
+        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut, departed, is_open } =
+            round;
+        self.metrics.dropped_partitions.inc_by(departed.partitions);
+        self.metrics.dropped_blocks.inc_by(departed.blocks);
+        self.metrics.dropped_bytes.inc_by(departed.bytes);
         let found = repairs.len() + hand_overs.len();
         if found > 0 {
             info!(
@@ -182,14 +195,14 @@ impl<E: Env> Healer<E> {
         let is_stray = |partition| strays.binary_search(&partition).is_ok();
         self.plan.update(now, is_stray, hand_overs);
         self.is_cut = is_cut;
-        if is_complete {
-            self.metrics.rounds.inc();
-            // Until what was found is repaired, nobody knows whether it can be.
-            if found == 0 {
-                self.retry = RETRY_MIN;
-            }
-        } else {
-            self.metrics.rounds_incomplete.inc();
+        let progress =
+            if is_complete { &self.metrics.rounds } else { &self.metrics.rounds_incomplete };
+        progress.inc();
+        // Until what was found is repaired, nobody knows whether it can be.
+        if (is_complete && found == 0 && !is_open) || departed.partitions > 0 {
+            self.retry = RETRY_MIN;
+        }
+        if !is_complete || is_open {
             self.try_again(now);
         }
         self.is_to_confirm |= is_cut;
