@@ -536,7 +536,7 @@ pub const REPAIR_ROWS_MAX: usize = 1 << 16;
 pub const REPAIR_CONFIRMED_MAX: usize = 1 << 14;
 
 /// References of one partition that a peer lets go of at once, in one write of some megabytes. A partition with
-/// more of them is kept: two uploads in three would have to be of the same few blocks.
+/// more of them is kept: that takes two billion references in all, or so many uploads of one block.
 pub const STORE_DROP_ROWS_MAX: usize = 1 << 14;
 
 /// References after which the store turns to others before it lets go of the next partition.
