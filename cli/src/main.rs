@@ -119,5 +119,6 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Key(what) => access::keys(endpoints, what, json).await,
         Command::Cluster(what) => cluster::run(endpoints, what, json).await,
         Command::Repair(what) => repair::run(endpoints, what, json).await,
+        Command::Scrub(what) => repair::scrub(endpoints, what, json).await,
     }
 }

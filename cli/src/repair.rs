@@ -1,8 +1,10 @@
-//! `shoal repair`: how lost copies come back. They do so without being told.
+//! `shoal repair`: how lost copies come back. They do so without being told. `shoal scrub`: how everything is read again
+//! to find what rotted.
 
-use protocol::api::RepairStatus;
+use protocol::api::{RepairStatus, ScrubProgress};
+use reqwest::Method;
 
-use crate::args::RepairCommand;
+use crate::args::{RepairCommand, ScrubCommand};
 use crate::endpoint::Endpoints;
 use crate::failure::Failure;
 use crate::output;
@@ -19,11 +21,67 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     match what {
         RepairCommand::Status => {
-            let status: RepairStatus =
-                Question::get("repair", "read how repair stands").ask(endpoints).await?;
-            if json { output::json(&status) } else { output::line(&summary(&status)) }
+            let status = status(endpoints).await?;
+            if json {
+                return output::json(&status);
+            }
+            output::line(&summary(&status))?;
+            output::line(&scrub_summary(&status.scrub))
         }
     }
+}
+
+/// Shows or starts the scrub of the first peer that answers.
+///
+/// # Errors
+/// The most telling of the peers' refusals.
+pub(crate) async fn scrub(
+    endpoints: &Endpoints,
+    what: &ScrubCommand,
+    json: bool,
+) -> Result<(), Failure> {
+    match what {
+        ScrubCommand::Start => {
+            let question = Question::change(Method::POST, "repair/scrub", "start a scrub");
+            question.tell(endpoints).await?;
+            if json { output::json(&status(endpoints).await?.scrub) } else { Ok(()) }
+        }
+        ScrubCommand::Status => {
+            let progress = status(endpoints).await?.scrub;
+            if json { output::json(&progress) } else { output::line(&scrub_summary(&progress)) }
+        }
+    }
+}
+
+async fn status(endpoints: &Endpoints) -> Result<RepairStatus, Failure> {
+    Ok(Question::get("repair", "read how repair stands").ask(endpoints).await?)
+}
+
+fn scrub_summary(progress: &ScrubProgress) -> String {
+    let left = seconds(progress.left_ms);
+    let present = if progress.rate_bytes_per_s == 0 {
+        format!("next pass in {left}")
+    } else {
+        let tenths = progress.done_millionths / 1000;
+        format!(
+            "{}.{} % of this pass  rate {}/s  left {left}",
+            tenths / 10,
+            tenths % 10,
+            output::bytes_text(progress.rate_bytes_per_s)
+        )
+    };
+    format!(
+        "scrub: {present}  passes {}  read {} blocks ({})  corrupt {}  written anew {}",
+        progress.passes,
+        progress.blocks,
+        output::bytes_text(progress.bytes),
+        progress.blocks_corrupt,
+        progress.blocks_repaired,
+    )
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{} s", millis.div_ceil(1000))
 }
 
 fn summary(status: &RepairStatus) -> String {
@@ -36,7 +94,7 @@ fn summary(status: &RepairStatus) -> String {
     let copies: Vec<String> =
         copies.map(|(blocks, copies)| format!("{blocks} lack {copies}")).collect();
     let left = match status.left_ms {
-        Some(millis) => format!("{} s", millis.div_ceil(1000)),
+        Some(millis) => seconds(millis),
         None => "-".to_owned(),
     };
     format!(
@@ -50,9 +108,24 @@ fn summary(status: &RepairStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::api::RepairStatus;
+    use protocol::api::{RepairStatus, ScrubProgress};
 
-    use super::summary;
+    use super::{scrub_summary, summary};
+
+    #[test]
+    fn a_line_tells_how_far_the_scrub_is_or_when_it_begins() {
+        let waiting = ScrubProgress { left_ms: 90_000, passes: 2, ..ScrubProgress::default() };
+        let shown = scrub_summary(&waiting);
+        assert!(shown.contains("next pass in 90 s") && shown.contains("passes 2"), "{shown}");
+        let reading = ScrubProgress {
+            done_millionths: 123_456,
+            rate_bytes_per_s: 2048,
+            blocks_corrupt: 7,
+            ..waiting
+        };
+        let shown = scrub_summary(&reading);
+        assert!(shown.contains("12.3 % of this pass") && shown.contains("corrupt 7"), "{shown}");
+    }
 
     #[test]
     fn a_line_tells_what_lacks_and_whether_that_is_all() {
@@ -66,7 +139,7 @@ mod tests {
             rate_bytes_per_s: 1024,
             left_ms: Some(1_500),
             blocks_by_missing_copies: vec![4, 0, 1],
-            is_more: false,
+            ..RepairStatus::default()
         };
         let shown = summary(&lacking);
         assert!(shown.contains("5 (4 lack 1, 1 lack 3)") && shown.contains("left 2 s"), "{shown}");

@@ -66,6 +66,9 @@ struct Flags {
     /// How long a peer may be away before others take its place, such as 10m.
     #[arg(long, value_name = "TIME", global = true)]
     away: Option<String>,
+    /// In what time to read everything again, to find what rotted, such as 30d.
+    #[arg(long, value_name = "TIME", global = true)]
+    scrub_within: Option<String>,
     /// Address to listen on for peers.
     #[arg(long, value_name = "MULTIADDR", global = true)]
     listen: Vec<String>,
@@ -101,6 +104,7 @@ impl Flags {
             ("replicas", &self.replicas),
             ("grace", &self.grace),
             ("away", &self.away),
+            ("scrub-within", &self.scrub_within),
             ("mdns", &self.mdns),
             ("http", &self.http),
             ("private-metrics", &self.private_metrics),

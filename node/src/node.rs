@@ -13,7 +13,7 @@ use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
 use protocol::metadata::{Actor, DisplayName, RequestId, Written};
-use protocol::repair::RepairStatus;
+use protocol::repair::{RepairStatus, ScrubSettings};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::wire::Class;
 use protocol::{Cid, ClusterId, Fault, Kind, OwnerId, PeerId, WallTime};
@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
-    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted,
-    UploadOptions, Uploaded,
+    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Scrub,
+    ScrubInbox, UploadOptions, Uploaded,
 };
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
@@ -48,6 +48,8 @@ pub struct NodeSettings {
     pub store: StoreSettings,
     /// When it repairs.
     pub heal: HealSettings,
+    /// How fast it reads everything again.
+    pub scrub: ScrubSettings,
     /// Placements computed before: empty, or shared with other peers of this process.
     pub placements: Placements,
     /// Test-only defects.
@@ -74,6 +76,7 @@ pub struct Node<E: Env> {
     cluster: ClusterId,
     context: Context<E>,
     heal: Heal,
+    scrub: Scrub,
 }
 
 impl<E: Env> Node<E> {
@@ -128,10 +131,12 @@ impl<E: Env> Node<E> {
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
         let sessions = Sessions::start(env.clone(), meta.clone());
         let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
-        let node = Self { cluster, context, heal };
+        let (scrub, scrub_inbox) = Scrub::new();
+        let node = Self { cluster, context, heal, scrub };
         node.start_flows(members)?;
         let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
+        node.start_scrub(settings.scrub, scrub_inbox)?;
         Ok(node)
     }
 
@@ -145,6 +150,17 @@ impl<E: Env> Node<E> {
         env.spawn("locks", context.locks.clone().follow(meta.clone()));
         env.spawn("collect", flows::collect(context.clone()));
         env.spawn("drain", flows::drain(context.clone()));
+        Ok(())
+    }
+
+    /// Starts what looks for rot, and what writes corrupt copies anew.
+    fn start_scrub(&self, settings: ScrubSettings, inbox: ScrubInbox) -> Result<(), Fault> {
+        let context = &self.context;
+        let corrupt = context.store.take_corrupt().ok_or_else(taken)?;
+        let metrics = self.scrub.metrics().clone();
+        let rewriting = flows::rewrite(context.clone(), self.heal.clone(), metrics, corrupt);
+        context.env.spawn("scrub.rewrite", rewriting);
+        context.env.spawn("scrub", flows::scrub(context.clone(), settings, inbox));
         Ok(())
     }
 
@@ -185,14 +201,24 @@ impl<E: Env> Node<E> {
         self.context.meta.metrics().register(registry);
         self.context.metrics.register(registry);
         self.heal.metrics().register(registry);
+        self.scrub.metrics().register(registry);
     }
 
-    /// Returns how repair stands in the partitions that this peer sees to.
+    /// Returns how repair stands in the partitions that this peer sees to, and how its scrub stands.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] when the peer shuts down.
     pub async fn repair_status(&self) -> Result<RepairStatus, Fault> {
-        self.heal.status().await
+        let status = self.heal.status().await?;
+        Ok(RepairStatus { scrub: self.scrub.progress().await?, ..status })
+    }
+
+    /// Begins to read everything again now, as fast as a scrub may.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn begin_scrub(&self) -> Result<(), Fault> {
+        self.scrub.begin_pass().await
     }
 
     /// Returns a new ticket to this cluster and its secret. It opens nothing before its hash is committed.

@@ -18,6 +18,7 @@ use node::{
 };
 use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
+use protocol::repair::ScrubSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             zone: settings.zone.clone(),
             store: StoreSettings::with_capacity(capacity_bytes),
             heal: HealSettings::with_away(settings.away),
+            scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
             placements: Placements::default(),
             planted: Planted::default(),
             meta: MetaProbe::default(),

@@ -535,6 +535,13 @@ pub const REPAIR_ROWS_MAX: usize = 1 << 16;
 /// Partitions of which a peer remembers who confirmed to hold what it wants to let go of, at some 200 bytes.
 pub const REPAIR_CONFIRMED_MAX: usize = 1 << 14;
 
+/// References of one partition that a peer lets go of at once, in one write of some megabytes. A partition with
+/// more of them is kept: that takes two billion references in all, or so many uploads of one block.
+pub const STORE_DROP_ROWS_MAX: usize = 1 << 14;
+
+/// References after which the store turns to others before it lets go of the next partition.
+pub const STORE_DROP_STEP: usize = 1 << 12;
+
 /// Time in which a peer reads again all that it holds: bits that rot are found before the second copy of
 /// a block is likely to be lost.
 pub const SCRUB_PASS: Duration = Duration::from_secs(30 * 24 * 3600);

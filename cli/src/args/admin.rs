@@ -145,6 +145,17 @@ pub(crate) enum RepairCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ScrubCommand {
+    /// Have the peer that answers read everything again that it holds, now
+    #[command(after_help = "Example: shoal scrub start --endpoint http://127.0.0.1:4790\n\n\
+                      Peers do so by themselves too, as the setting scrub-within says.")]
+    Start,
+    /// Show how far it has come, and what it found
+    #[command(after_help = "Example: shoal scrub status --json")]
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Show the cluster and its peers
     #[command(after_help = "Example: shoal cluster status")]

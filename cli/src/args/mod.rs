@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use admin::{
     BucketCommand, BucketSettings, ClusterCommand, Invite, KeyCommand, Lock, PeerChange,
-    RepairCommand, UserCommand,
+    RepairCommand, ScrubCommand, UserCommand,
 };
 pub(crate) use object::{
     Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Remove, Restore,
@@ -157,6 +157,9 @@ pub(crate) enum Command {
     /// See how lost copies come back
     #[command(subcommand, after_help = "Example: shoal repair status")]
     Repair(RepairCommand),
+    /// Read everything again that a peer holds, to find what rotted
+    #[command(subcommand, after_help = "Example: shoal scrub status")]
+    Scrub(ScrubCommand),
 }
 
 #[cfg(test)]
@@ -220,6 +223,8 @@ mod tests {
             "shoal key revoke id",
             "shoal cluster status --token t",
             "shoal repair status --json",
+            "shoal scrub start",
+            "shoal scrub status --json",
             "shoal cluster peers",
             "shoal cluster invite --label l --valid-for 1h",
             "shoal cluster drain p --wait 10m",

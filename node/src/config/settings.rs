@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::invite::Ticket;
-use protocol::limits::{NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX};
+use protocol::limits::{NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX, SCRUB_PASS};
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
 
@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 17] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
@@ -55,6 +55,10 @@ pub const KEYS: [Key; 16] = [
     Key {
         name: "away",
         help: "How long another peer may be away before this one sees to it that others take its place, 1s or more: longer than a restart. The same for all peers of a cluster. Default: 10m.",
+    },
+    Key {
+        name: "scrub-within",
+        help: "In what time this peer reads again everything that it holds, to find what rotted, 1s or more. At most 16 MiB/s, and less while clients are served. Default: 30d.",
     },
     Key {
         name: "listen",
@@ -103,6 +107,8 @@ pub struct Settings {
     pub grace: Duration,
     /// `away`
     pub away: Duration,
+    /// `scrub-within`
+    pub scrub_within: Duration,
     /// `listen`
     pub listen: Vec<String>,
     /// `bootstrap`
@@ -185,7 +191,8 @@ impl Settings {
             capacity_bytes: reader.take("capacity", value::bytes),
             replicas: reader.take("replicas", replicas).unwrap_or(THREE),
             grace: reader.take("grace", value::duration).unwrap_or(GRACE),
-            away: reader.take("away", away).unwrap_or(REPAIR_AWAY),
+            away: reader.take("away", seconds).unwrap_or(REPAIR_AWAY),
+            scrub_within: reader.take("scrub-within", seconds).unwrap_or(SCRUB_PASS),
             bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
             mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
             http: reader.take("http", socket_address).unwrap_or(default_http),
@@ -214,13 +221,13 @@ const THREE: ReplicaCount = match ReplicaCount::new(3) {
 /// An hour: long enough to notice a mistake, short enough that space comes back the same day.
 const GRACE: Duration = Duration::from_secs(3600);
 
-/// Less than this is no absence: connections break and come back.
-const AWAY_MIN: Duration = Duration::from_secs(1);
+/// Less than this is no absence, since connections break and come back, and no time to read everything in.
+const SECONDS_MIN: Duration = Duration::from_secs(1);
 
-fn away(value: &Value) -> Result<Duration, String> {
-    let away = value::duration(value)?;
-    let shown = value::format_duration(away);
-    if away < AWAY_MIN { Err(format!("{shown} is less than 1s")) } else { Ok(away) }
+fn seconds(value: &Value) -> Result<Duration, String> {
+    let time = value::duration(value)?;
+    let shown = value::format_duration(time);
+    if time < SECONDS_MIN { Err(format!("{shown} is less than 1s")) } else { Ok(time) }
 }
 
 fn ticket(value: &Value) -> Result<Ticket, String> {
@@ -309,6 +316,7 @@ pub fn describe(settings: &Settings) -> String {
             "replicas" => Some(settings.replicas.get().to_string()),
             "grace" => Some(quoted(&value::format_duration(settings.grace))),
             "away" => Some(quoted(&value::format_duration(settings.away))),
+            "scrub-within" => Some(quoted(&value::format_duration(settings.scrub_within))),
             "listen" => Some(list(&settings.listen)),
             "bootstrap" => Some(list(&settings.bootstrap)),
             "mdns" => Some(settings.mdns.to_string()),
@@ -364,21 +372,30 @@ mod tests {
     fn every_fault_is_told_at_once_by_name() {
         let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
         let faults = read(vec![
-            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'"),
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'"),
             env,
         ])
         .unwrap_err();
         let all = faults.join("\n");
-        for name in ["capacitty", "replicas", "http", "listen", "zone", "away", "SHOAL_NONSENSE"] {
+        for name in [
+            "capacitty",
+            "replicas",
+            "http",
+            "listen",
+            "zone",
+            "away",
+            "scrub-within",
+            "SHOAL_NONSENSE",
+        ] {
             assert!(all.contains(name), "{name} is not in:\n{all}");
         }
-        assert_eq!(faults.len(), 7, "{all}");
+        assert_eq!(faults.len(), 8, "{all}");
     }
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let settings = read(vec![file(
-            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\naway = '3s'\nprivate-metrics = true",
+            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nprivate-metrics = true",
         )])
         .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();

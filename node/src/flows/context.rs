@@ -40,6 +40,8 @@ pub struct Planted {
     pub count_twice: bool,
     /// Blocks of uploads that go on are freed.
     pub collect_uploads: bool,
+    /// What others should hold is dropped before they confirmed that they do.
+    pub drop_early: bool,
 }
 
 /// The services of one peer, as flows use them. Clones are handles to the same ones.

@@ -18,6 +18,7 @@ mod parts;
 mod propose;
 mod release;
 mod removal;
+mod scrub;
 mod upload;
 
 pub use context::{Context, Planted};
@@ -27,6 +28,7 @@ pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
 pub use objects::{Change, Description, EditAt, edit_object, pin_content, put_object};
 pub use parts::{begin_upload, end_upload, put_block, upload_part};
+pub use scrub::{Scrub, ScrubMetrics};
 pub use upload::{UploadOptions, Uploaded};
 
 pub(crate) use collect::collect;
@@ -36,3 +38,4 @@ pub(crate) use join::{answer_guests, ask as ask_to_join};
 pub(crate) use members::{all_members, follow as follow_members};
 pub(crate) use propose::{new_request, propose};
 pub(crate) use removal::removal;
+pub(crate) use scrub::{ScrubInbox, rewrite, scrub};

@@ -107,11 +107,17 @@ impl View {
         if is_lost { Liveness::Suspect } else { info.liveness }
     }
 
+    /// Says whether a peer can be asked now, for all that is known.
+    #[must_use]
+    pub fn is_there(&self, peer: PeerId) -> bool {
+        let info = self.peers.get(&peer);
+        peer == self.own || info.is_some_and(|info| self.liveness(info) == Liveness::Alive)
+    }
+
     /// Returns a peer as a transfer sees it.
     fn candidate(&self, peer: PeerId) -> Candidate {
         let info = self.peers.get(&peer);
-        let is_alive = info.is_some_and(|info| self.liveness(info) == Liveness::Alive);
-        let usable = peer == self.own || is_alive;
+        let usable = self.is_there(peer);
         let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
         Candidate { peer, zone, usable }
     }

@@ -1,10 +1,13 @@
 //! What the writer is asked to do.
 
 use bytes::Bytes;
+use protocol::placement::Partition;
+use protocol::repair::Bucket;
 use protocol::wire::BlockOutcome;
 use protocol::{Cid, OwnerId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::depart::{Proviso, Step};
 use super::error::StoreError;
 use super::index::Place;
 
@@ -17,6 +20,7 @@ pub(super) enum Command {
     Put(Put),
     Claim(Claim),
     Release { owner: OwnerId, reply: ReplyTo<Released> },
+    Depart { wanted: Vec<(Partition, Bucket)>, proviso: Proviso, reply: ReplyTo<Step> },
     MarkCorrupt { cid: Cid, seen: Option<Place>, reply: ReplyTo<()> },
     Stop { reply: oneshot::Sender<()> },
 }

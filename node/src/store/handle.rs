@@ -32,6 +32,10 @@ pub(super) struct Shared<E: Env> {
     /// Segments open for reading, by number.
     pub(super) files: Mutex<LruCache<u32, <E::Disk as Disk>::File>>,
     pub(super) metrics: StoreMetrics,
+    /// Where blocks that were found corrupt are told.
+    found: mpsc::Sender<Cid>,
+    /// The other end, until somebody takes it.
+    corrupt: Mutex<Option<mpsc::Receiver<Cid>>>,
     /// Why the disk cannot be used any more.
     failure: OnceLock<String>,
     failed: CancellationToken,
@@ -53,6 +57,19 @@ impl<E: Env> Shared<E> {
             return Err(StoreError::Disk(DiskError::Failed { detail: detail.clone() }));
         }
         if self.stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { Ok(()) }
+    }
+
+    /// Counts and tells that a block was found corrupt.
+    pub(super) fn found_corrupt(&self, cid: Cid) {
+        self.metrics.corrupt_blocks.inc();
+        tracing::warn!(%cid, "block was corrupt");
+        self.tell_corrupt(cid);
+    }
+
+    /// Tells that a block is corrupt.
+    pub(super) fn tell_corrupt(&self, cid: Cid) {
+        // What finds no room here, or nobody who listens, is told by the next scrub: the index remembers it.
+        self.found.try_send(cid).ok();
     }
 
     /// Records that the writer has ended.
@@ -102,6 +119,7 @@ impl<E: Env> fmt::Debug for Store<E> {
 pub async fn start<E: Env>(env: E, settings: StoreSettings) -> Result<Store<E>, StoreError> {
     let metrics = StoreMetrics::default();
     metrics.capacity_bytes.set(i64::try_from(settings.capacity_bytes).unwrap_or(i64::MAX));
+    let (found, corrupt) = mpsc::channel(CORRUPT_MAX);
     let shared = Arc::new(Shared {
         env: env.clone(),
         capacity_bytes: settings.capacity_bytes,
@@ -109,6 +127,8 @@ pub async fn start<E: Env>(env: E, settings: StoreSettings) -> Result<Store<E>, 
         blocks: AtomicU64::new(0),
         files: Mutex::new(LruCache::new(FILES_OPEN_MAX)),
         metrics,
+        found,
+        corrupt: Mutex::new(Some(corrupt)),
         failure: OnceLock::new(),
         failed: CancellationToken::new(),
         stopped: AtomicBool::new(false),
@@ -119,6 +139,10 @@ pub async fn start<E: Env>(env: E, settings: StoreSettings) -> Result<Store<E>, 
     let room = Arc::new(Semaphore::new(STORE_QUEUE_BYTES_MAX as usize));
     Ok(Store { shared, commands, room })
 }
+
+/// Blocks found corrupt of which nobody has taken notice yet: 36 bytes each, and as many as some seconds of a
+/// scrub find on a disk that is all wrong.
+const CORRUPT_MAX: usize = 4096;
 
 const FILES_OPEN_MAX: std::num::NonZeroUsize =
     match std::num::NonZeroUsize::new(STORE_FILES_OPEN_MAX) {
@@ -199,6 +223,20 @@ impl<E: Env> Store<E> {
         if let Err(error) = marked {
             tracing::debug!(%cid, err = %error, "corrupt block was not marked");
         }
+    }
+
+    /// Returns where the blocks are told that are found corrupt from now on, by whoever reads them; `None` when
+    /// somebody has it already.
+    #[must_use]
+    pub fn take_corrupt(&self) -> Option<mpsc::Receiver<Cid>> {
+        // A panic elsewhere leaves a receiver as it is.
+        self.shared.corrupt.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
+    /// Returns how many blocks were found corrupt since the start. Cost: none.
+    #[must_use]
+    pub fn corrupt_found(&self) -> u64 {
+        self.shared.metrics.corrupt_blocks.get()
     }
 
     /// Drops all references of `owner`, and frees the blocks that nobody refers to then. Returns how many

@@ -5,7 +5,7 @@
 //! | `Blocks` | block | [`Place`] |
 //! | `Small` | block | the block's bytes |
 //! | `References` | `c` block owner · `o` owner block · `r` block owner (root) · `s` owner block (root) | empty |
-//! | `Segments` | `s` number · `p` number offset · `t` | segment · block · totals |
+//! | `Segments` | `s` number · `p` number offset · `t` · `v` | segment · block · totals · place of the scrub |
 //!
 //! A block is its digest and the byte of its codec; numbers are big-endian. References are written blindly:
 //! setting one twice is setting it once. The `p` keys tell what lives in a segment without reading it.
@@ -27,6 +27,8 @@ const PLACE_CORRUPT: u8 = 3;
 
 /// The key of the totals in `Segments`.
 pub(super) const TOTALS_KEY: &[u8] = b"t";
+/// The key of the scrub's place in `Segments`.
+pub(super) const SCRUB_KEY: &[u8] = b"v";
 /// What all keys of segments begin with.
 pub(super) const SEGMENT_KEYS: &[u8] = b"s";
 
@@ -210,6 +212,13 @@ pub(super) fn references_from(partition: Partition) -> Bytes {
     joined(REFERENCES, &partition.first_digest(), b"")
 }
 
+/// Returns the range of the references to the blocks of a partition.
+pub(super) fn references_within(partition: Partition) -> (Bytes, Option<Bytes>) {
+    let next = u32::try_from(partition.index() + 1).ok().and_then(Partition::new);
+    let until = next.map_or_else(|| range_of(REFERENCES).1, |next| Some(references_from(next)));
+    (references_from(partition), until)
+}
+
 /// Returns the keys that say that a block is the root of an owner: from the block, from the owner.
 pub(super) fn root_keys(cid: &Cid, owner: &OwnerId) -> [Bytes; 2] {
     let block = block_bytes(cid);
@@ -326,8 +335,8 @@ mod tests {
         assert_eq!(reference_in(&by_block), Some(RowKey { cid, owner }));
         let partition = Partition::of(&cid);
         assert!(references_from(partition) <= by_block);
-        let next = u32::try_from(partition.index() + 1).ok().and_then(Partition::new);
-        assert!(next.is_none_or(|next| by_block < references_from(next)));
+        let (from, until) = references_within(partition);
+        assert!(from <= by_block && until.is_some_and(|until| by_block < until));
         assert_eq!(segment_in(&segment_key(7)), Some(7));
         assert_eq!(offset_in(&record_key(7, 1 << 33)), Some(1 << 33));
     }

@@ -7,6 +7,9 @@
 //! Never: checks that bytes hash to their CID on a put (the caller did), and never retries a failed sync.
 
 mod command;
+mod depart;
+#[cfg(test)]
+mod depart_test;
 mod draft;
 mod error;
 mod group;
@@ -24,6 +27,9 @@ mod real_test;
 mod reclaim;
 mod recovery;
 mod release;
+mod scrub;
+#[cfg(test)]
+mod scrub_test;
 mod segment;
 mod settings;
 #[cfg(test)]
@@ -32,8 +38,10 @@ mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use depart::{Departed, Proviso};
 pub use error::StoreError;
 pub use handle::{Store, start};
 pub use inventory::{Rows, RowsWanted};
 pub use metrics::StoreMetrics;
+pub use scrub::Indexed;
 pub use settings::{Planted, StoreSettings, Usage};

@@ -191,7 +191,7 @@ impl<E: Env> Writer<E> {
         };
         let start = self.table.segment(number).indexed;
         let mut draft = Draft::new(&self.table);
-        let (mut parts, mut moved_bytes) = (Vec::new(), 0);
+        let (mut parts, mut moved_bytes, mut corrupt) = (Vec::new(), 0, Vec::new());
         for Candidate { key, cid, offset } in candidates {
             let place = self.shared.lookup(&cid).await?;
             let Some(place @ Place::Segment { bytes, .. }) = place.filter(|place| {
@@ -220,8 +220,7 @@ impl<E: Env> Writer<E> {
                     moved_bytes += taken;
                 }
                 Found::Whole(None, _) | Found::Damaged => {
-                    self.shared.metrics.corrupt_blocks.inc();
-                    tracing::warn!(%cid, "block was corrupt");
+                    corrupt.push(cid);
                     draft.settle(&cid, Place::Corrupt);
                 }
             }
@@ -236,6 +235,7 @@ impl<E: Env> Writer<E> {
             self.cut_back().await?;
             return Err(error);
         }
+        corrupt.into_iter().for_each(|cid| self.shared.found_corrupt(cid));
         self.count_written(moved_bytes);
         self.shared.metrics.moved_bytes.inc_by(moved_bytes);
         Ok(true)

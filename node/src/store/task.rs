@@ -79,6 +79,9 @@ impl<E: Env> Writer<E> {
                     // Whoever asked may have gone: the release is done all the same.
                     reply.send(self.release_step(&owner).await).ok();
                 }
+                Command::Depart { wanted, proviso, reply } => {
+                    reply.send(self.depart_step(&wanted, &proviso).await).ok();
+                }
                 Command::MarkCorrupt { cid, seen, reply } => {
                     reply.send(self.mark_corrupt(&cid, seen).await).ok();
                 }
@@ -148,6 +151,7 @@ impl<E: Env> Writer<E> {
                 Ok(Command::Claim(claim)) => Member::Claim(claim),
                 Ok(
                     other @ (Command::Release { .. }
+                    | Command::Depart { .. }
                     | Command::MarkCorrupt { .. }
                     | Command::Stop { .. }),
                 ) => {
@@ -293,11 +297,11 @@ impl<E: Env> Writer<E> {
         let mut draft = Draft::new(&self.table);
         draft.vacate(cid, place);
         draft.settle(cid, Place::Corrupt);
-        self.shared.metrics.corrupt_blocks.inc();
-        tracing::warn!(%cid, "block was corrupt");
         let changes = draft.finish();
         // Lost in a crash, it is found again at the next read.
-        self.commit(changes, Durability::Buffered).await
+        self.commit(changes, Durability::Buffered).await?;
+        self.shared.found_corrupt(*cid);
+        Ok(())
     }
 
     /// Makes the index durable and has later calls refused.

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::error::{Fault, Kind};
 
-pub use crate::repair::RepairStatus;
+pub use crate::repair::{RepairStatus, ScrubProgress};
 pub use access::{CreateToken, CreateUser, Secret, Token, Tokens, User, Users};
 pub use cluster::{Cluster, CreateInvite, Invite, Invited, Invites, Peer, SetPeer};
 pub use lock::{Lock, LockAnswer, LockOp, LockRequest, LockState};

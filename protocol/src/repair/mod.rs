@@ -31,7 +31,7 @@ pub use plan::Plan;
 pub use row::{Row, RowKey};
 pub use rows::{Missing, RowComparison, RowStep, Side};
 pub use scrub::{Scrub, ScrubSettings, ScrubStatus};
-pub use status::{Meter, RepairStatus, status};
+pub use status::{Meter, RepairStatus, ScrubProgress, status};
 pub use summary::{Bucket, Planted, Stamp, Summary};
 
 #[cfg(test)]

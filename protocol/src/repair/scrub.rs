@@ -3,9 +3,9 @@
 //! Blocks are read in the order of their digests: that order stays while they move between files, the place in it
 //! is one number, and as digests are spread evenly that number is also the part that is done. The speed is what
 //! it takes to end a pass in time, within bounds. Time counts while the peer runs: a peer that is switched
-//! off is not in haste afterwards. Owns the place, which is kept across restarts ([`Scrub::encode`]); the
-//! shell reads and hashes. Never: reads a block; repairs one (what it finds is no longer in the
-//! inventory, so the next comparison does).
+//! off is not in haste afterwards. A pass that somebody asked for is read at the highest speed. Owns the
+//! place, which is kept across restarts ([`Scrub::encode`]); the shell reads and hashes. Never: reads a block;
+//! repairs one (what it finds is no longer in the inventory, so that the next comparison does at the latest).
 
 use core::time::Duration;
 
@@ -64,6 +64,8 @@ pub struct Scrub {
     blocks: u64,
     bytes: u64,
     found: u64,
+    /// Whether somebody asked for this pass, and waits for its end.
+    is_hurried: bool,
     at: Instant,
     due: Instant,
 }
@@ -72,8 +74,17 @@ impl Scrub {
     /// Returns a scrub at the beginning of a pass.
     #[must_use]
     pub fn new(now: Instant, settings: ScrubSettings) -> Self {
-        let elapsed = Duration::ZERO;
-        Self { settings, after: None, elapsed, blocks: 0, bytes: 0, found: 0, at: now, due: now }
+        Self {
+            settings,
+            after: None,
+            elapsed: Duration::ZERO,
+            blocks: 0,
+            bytes: 0,
+            found: 0,
+            is_hurried: false,
+            at: now,
+            due: now,
+        }
     }
 
     /// Returns the scrub that goes on where the one that was encoded stopped; at the beginning if those bytes
@@ -84,9 +95,15 @@ impl Scrub {
             || Self::new(now, settings),
             |(after, [elapsed, blocks, bytes, found])| {
                 let elapsed = Duration::from_millis(elapsed);
-                Self { settings, after, elapsed, blocks, bytes, found, at: now, due: now }
+                Self { after, elapsed, blocks, bytes, found, ..Self::new(now, settings) }
             },
         )
+    }
+
+    /// Begins a pass now, at the highest speed, wherever the last one stood. After a restart it goes on at the
+    /// usual speed.
+    pub fn hurry(&mut self, now: Instant) {
+        *self = Self { is_hurried: true, ..Self::new(now, self.settings) };
     }
 
     /// Returns its place, to be kept: some times an hour is often enough.
@@ -173,7 +190,7 @@ impl Scrub {
         let time_left = self.settings.pass.saturating_sub(self.elapsed);
         let max = self.settings.bytes_per_second_max.max(1);
         // Within the last thousandth, and beyond the time, at the highest speed.
-        if time_left <= self.settings.pass / 1000 {
+        if self.is_hurried || time_left <= self.settings.pass / 1000 {
             return max;
         }
         let seconds = time_left.as_secs().max(1);

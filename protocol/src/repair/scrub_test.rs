@@ -62,6 +62,20 @@ fn the_next_pass_begins_when_its_time_has_come() {
 }
 
 #[test]
+fn a_pass_that_was_asked_for_begins_at_once_and_is_read_at_the_highest_speed() {
+    let mut scrub = Scrub::new(secs(0), SETTINGS);
+    scrub.read(secs(10), Cid::of(crate::Codec::Raw, b"x"), BYTES, true, BYTES);
+    scrub.ended(secs(20));
+    scrub.hurry(secs(30));
+    assert_eq!((scrub.next_deadline(), scrub.after()), (secs(30), None));
+    assert_eq!(scrub.status(BYTES).bytes_per_second, SETTINGS.bytes_per_second_max);
+    // The next one takes its time again.
+    scrub.ended(secs(40));
+    assert_eq!(scrub.next_deadline(), secs(30).after(SETTINGS.pass));
+    assert!(scrub.status(BYTES).bytes_per_second < SETTINGS.bytes_per_second_max);
+}
+
+#[test]
 fn a_status_tells_place_rate_and_time() {
     let mut scrub = Scrub::new(secs(0), SETTINGS);
     let held = 4_000_000_000;

@@ -1,7 +1,7 @@
-//! What `GET repair` shows: how many blocks lack how many copies, the rate, and the time left.
+//! What `GET repair` shows: how many blocks lack how many copies, the rate, the time left, and how the scrub stands.
 //!
 //! One peer's view of the partitions whose steward it is, or the sum of several peers' views. Counts what waits in
-//! a [`Plan`]. Never: decides anything.
+//! a [`Plan`]; the scrub is told by the shell. Never: decides anything.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +36,47 @@ pub struct RepairStatus {
     /// Whether there is more than is counted here.
     #[serde(default)]
     pub is_more: bool,
+    /// How reading everything again stands.
+    #[serde(default)]
+    pub scrub: ScrubProgress,
+}
+
+/// How reading everything again stands at one peer, or at several together. Counted since they started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubProgress {
+    /// Passes over everything that came to their end; of several peers, the fewest.
+    pub passes: u64,
+    /// The part of the present pass that is done, in millionths; of several peers, the smallest.
+    pub done_millionths: u32,
+    /// Milliseconds until the end of the present pass, or until the next one begins while none goes on.
+    pub left_ms: u64,
+    /// Bytes per second that it reads at; zero while no pass goes on.
+    pub rate_bytes_per_s: u64,
+    /// Blocks read.
+    pub blocks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Blocks found corrupt.
+    pub blocks_corrupt: u64,
+    /// Corrupt copies written anew, whoever found them.
+    pub blocks_repaired: u64,
+}
+
+impl ScrubProgress {
+    /// Returns how both stand together.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            passes: self.passes.min(other.passes),
+            done_millionths: self.done_millionths.min(other.done_millionths),
+            left_ms: self.left_ms.max(other.left_ms),
+            rate_bytes_per_s: self.rate_bytes_per_s.saturating_add(other.rate_bytes_per_s),
+            blocks: self.blocks.saturating_add(other.blocks),
+            bytes: self.bytes.saturating_add(other.bytes),
+            blocks_corrupt: self.blocks_corrupt.saturating_add(other.blocks_corrupt),
+            blocks_repaired: self.blocks_repaired.saturating_add(other.blocks_repaired),
+        }
+    }
 }
 
 impl RepairStatus {
@@ -54,6 +95,7 @@ impl RepairStatus {
             *sum = sum.saturating_add(*more);
         }
         self.is_more |= other.is_more;
+        self.scrub = self.scrub.and(&other.scrub);
         // Peers repair beside each other: the last one ends it.
         self.left_ms = match (self.left_ms, other.left_ms) {
             (Some(one), Some(other)) => Some(one.max(other)),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Meter, RepairStatus, status};
+use super::{Meter, RepairStatus, ScrubProgress, status};
 use crate::Prng;
 use crate::repair::testing::{owner, peer, row, secs};
 use crate::repair::{Plan, Repair, Row};
@@ -43,6 +43,20 @@ fn blocks_are_counted_by_the_copies_they_lack_whoever_refers_to_them() {
 }
 
 #[test]
+fn several_scrubs_are_as_far_as_the_last_one() {
+    let one = ScrubProgress { passes: 2, done_millionths: 5, left_ms: 9, bytes: 1, ..empty() };
+    let other = ScrubProgress { passes: 1, done_millionths: 7, left_ms: 3, bytes: 2, ..empty() };
+    let both = RepairStatus { scrub: one, ..RepairStatus::default() }
+        .and(&RepairStatus { scrub: other, ..RepairStatus::default() });
+    let wanted = ScrubProgress { passes: 1, done_millionths: 5, left_ms: 9, bytes: 3, ..empty() };
+    assert_eq!(both.scrub, wanted);
+}
+
+fn empty() -> ScrubProgress {
+    ScrubProgress::default()
+}
+
+#[test]
 fn nothing_to_do_takes_no_time_and_without_a_rate_nobody_can_tell() {
     assert_eq!(status(&plan_of(&[]), 0, false).left_ms, Some(0));
     let plan = plan_of(&[(row(&mut Prng::new(1), 1), 2)]);
@@ -64,7 +78,8 @@ fn a_meter_tells_the_mean_of_the_last_minute() {
 #[test]
 fn the_json_is_what_clients_read() {
     let json = serde_json::to_value(status(&plan_of(&[]), 5, false)).unwrap();
-    for field in ["blocks_missing_copies", "bytes_missing", "rate_bytes_per_s", "left_ms"] {
+    for field in ["blocks_missing_copies", "bytes_missing", "rate_bytes_per_s", "left_ms", "scrub"]
+    {
         assert!(json.get(field).is_some(), "{field}");
     }
 }

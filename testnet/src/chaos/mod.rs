@@ -7,6 +7,7 @@
 mod ask;
 mod client;
 mod crash;
+mod drops;
 mod edit;
 mod full;
 mod heal;
@@ -21,6 +22,7 @@ mod requests;
 mod rot;
 mod runner;
 mod scale;
+mod scrub;
 mod segments;
 mod settings;
 mod space;

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
-    settings, space, tickets, twenty, vectors, winners,
+    crash, drops, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
+    scrub, settings, space, tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 18] = [
+const SCENARIOS: [Scenario; 20] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -65,6 +65,11 @@ const SCENARIOS: [Scenario; 18] = [
         run: |ctx| rot::run(ctx).boxed_local(),
     },
     Scenario {
+        name: "scrub",
+        shows: "what rots while nobody reads it is found, and written anew from the last good copy",
+        run: |ctx| scrub::run(ctx).boxed_local(),
+    },
+    Scenario {
         name: "full",
         shows: "a full peer refuses clearly, goes on reading and uses freed space again",
         run: |ctx| full::run(ctx).boxed_local(),
@@ -73,6 +78,11 @@ const SCENARIOS: [Scenario; 18] = [
         name: "heal",
         shows: "lost copies come back by themselves, and a short absence moves nothing",
         run: |ctx| heal::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "drops",
+        shows: "copies that others hold in a peer's stead are dropped, and never the last ones",
+        run: |ctx| drops::run(ctx).boxed_local(),
     },
     Scenario {
         name: "paused",

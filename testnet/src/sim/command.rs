@@ -36,6 +36,8 @@ pub enum Defect {
     CountTwice,
     /// Blocks of uploads that go on are freed (faults).
     CollectUploads,
+    /// What others should hold is dropped before they do (faults).
+    DropEarly,
     /// A directory that lost what was agreed on starts under its old id (faults).
     ReusedId,
     /// Votes count before they are synced (meta).
@@ -56,6 +58,7 @@ impl Defect {
             Self::SkipHashCheck => Some(Plant::SkipHashCheck),
             Self::CountTwice => Some(Plant::CountTwice),
             Self::CollectUploads => Some(Plant::CollectUploads),
+            Self::DropEarly => Some(Plant::DropEarly),
             Self::ReusedId => Some(Plant::ReusedId),
             Self::VoteNotSynced | Self::LeaderRestoreOn | Self::StaleRead | Self::LeaseCutShort => {
                 None
@@ -74,6 +77,7 @@ impl Defect {
             | Self::SkipHashCheck
             | Self::CountTwice
             | Self::CollectUploads
+            | Self::DropEarly
             | Self::ReusedId => None,
         }
     }

@@ -78,6 +78,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(cluster::invites, cluster::invite))
         .routes(routes!(cluster::withdraw))
         .routes(routes!(repair::show))
+        .routes(routes!(repair::scrub))
         .routes(routes!(users::whoami))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::remove))

@@ -1,5 +1,6 @@
 //! Answering what other peers ask about this one's inventory.
 //!
+//! While this peer lets go of something, nothing is answered: no answer tells of what goes in the same moment.
 //! Never: believes anything that they say; an answer tells what is here.
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::repair::{self, Answer, Answering, Desired, Question, Scope, Summary};
 use protocol::{Fault, Kind, PeerId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::handle::Asked;
 use super::inventory::{Age, Inventory, Snapshot, page};
@@ -16,17 +17,33 @@ use crate::env::Env;
 use crate::flows::Context;
 
 /// Questions answered at a time: each reads the index or computes for some milliseconds.
-const ANSWERS_MAX: usize = 8;
+const ANSWERS_MAX: u32 = 8;
+
+/// The places of those who are answered. Clones are handles to the same ones.
+#[derive(Clone, Debug)]
+pub(super) struct Answers(Arc<Semaphore>);
+
+impl Answers {
+    /// Returns that nobody is being answered.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(ANSWERS_MAX as usize)))
+    }
+
+    /// Returns once nobody is being answered; nobody is until the result is dropped. `None` when this peer stops.
+    pub(super) async fn silence(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_many_owned(ANSWERS_MAX).await.ok()
+    }
+}
 
 /// Answers for as long as the peer runs.
 pub(super) async fn serve<E: Env>(
     context: Context<E>,
     inventory: Inventory,
+    answers: Answers,
     mut asked: mpsc::Receiver<Asked>,
 ) {
-    let places = Arc::new(Semaphore::new(ANSWERS_MAX));
     while let Some(Asked { from, body, reply }) = asked.recv().await {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&answers.0).acquire_owned().await else { return };
         let (context, inventory) = (context.clone(), inventory.clone());
         context.env.clone().spawn("heal.answer", async move {
             // Whoever asked may have given up.

@@ -80,7 +80,8 @@ impl<E: Env> Asking<'_, E> {
         }
     }
 
-    /// Compares the rows of some partitions, and tells `findings` what is missing.
+    /// Compares the rows of some partitions, and tells `findings` what is missing. Returns in which of them
+    /// the other peer lacks something that this one has.
     ///
     /// # Errors
     /// As [`Self::differing`]; what was found before is told.
@@ -88,14 +89,18 @@ impl<E: Env> Asking<'_, E> {
         &self,
         partitions: &[Partition],
         findings: &mut Findings,
-    ) -> Result<(), Fault> {
+    ) -> Result<BTreeSet<Partition>, Fault> {
         let epoch = self.snapshot.desired.epoch();
+        let mut lacking = BTreeSet::new();
         for part in partitions.chunks(INVENTORY_PARTITIONS_MAX) {
             let mut comparison = RowComparison::new(epoch, part.to_vec());
             let mut missing = Vec::new();
             loop {
                 let step = comparison.next(&mut missing);
                 for found in self.wanted(std::mem::take(&mut missing)).await? {
+                    if found.side == Side::There {
+                        lacking.insert(found.row.partition());
+                    }
                     findings.missing(self.peer, found);
                 }
                 let fits = match step {
@@ -118,7 +123,7 @@ impl<E: Env> Asking<'_, E> {
                 }
             }
         }
-        Ok(())
+        Ok(lacking)
     }
 
     /// Returns what is missing without the rows of dead owners.

@@ -51,8 +51,15 @@ pub(super) async fn copy<E: Env>(context: &Context<E>, repair: &Repair) -> Resul
     })
 }
 
-/// Returns a block from the first source that has it.
-async fn fetch<E: Env>(context: &Context<E>, cid: Cid, sources: &[PeerId]) -> Result<Bytes, Fault> {
+/// Returns a block from the first source that has it, hashed.
+///
+/// # Errors
+/// [`Kind::NotFound`] when there are no sources; why the last one did not give it.
+pub(in crate::flows) async fn fetch<E: Env>(
+    context: &Context<E>,
+    cid: Cid,
+    sources: &[PeerId],
+) -> Result<Bytes, Fault> {
     let nobody = || Fault::new(Kind::NotFound, format!("nobody who had block {cid} has it"));
     let mut last = None;
     for source in sources {

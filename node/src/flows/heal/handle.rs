@@ -31,6 +31,7 @@ pub(super) struct Asked {
 pub struct Heal {
     questions: mpsc::Sender<Asked>,
     looks: mpsc::Sender<oneshot::Sender<RepairStatus>>,
+    calls: mpsc::Sender<()>,
     metrics: HealMetrics,
 }
 
@@ -39,6 +40,7 @@ pub struct Heal {
 pub(crate) struct HealInbox {
     pub(super) questions: mpsc::Receiver<Asked>,
     pub(super) looks: mpsc::Receiver<oneshot::Sender<RepairStatus>>,
+    pub(super) calls: mpsc::Receiver<()>,
     pub(super) metrics: HealMetrics,
 }
 
@@ -47,9 +49,11 @@ impl Heal {
     pub(crate) fn new() -> (Self, HealInbox) {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (looks, looked) = mpsc::channel(LOOKS_MAX);
+        let (calls, called) = mpsc::channel(1);
         let metrics = HealMetrics::default();
-        let inbox = HealInbox { questions: asked, looks: looked, metrics: metrics.clone() };
-        (Self { questions, looks, metrics }, inbox)
+        let inbox =
+            HealInbox { questions: asked, looks: looked, calls: called, metrics: metrics.clone() };
+        (Self { questions, looks, calls, metrics }, inbox)
     }
 
     /// Answers a question of another peer: bytes of [`protocol::repair::Question`] and [`protocol::repair::Answer`].
@@ -65,6 +69,12 @@ impl Heal {
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// Has this peer compare itself with the others soon.
+    pub fn call(&self) {
+        // A call that waits already is as good as another one.
+        self.calls.try_send(()).ok();
     }
 
     /// Returns how repair stands in the partitions that this peer sees to.

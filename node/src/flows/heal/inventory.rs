@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::limits::INVENTORY_ROWS_MAX;
 use protocol::placement::Partition;
-use protocol::repair::{Desired, Page, RowKey, Scope, Summary, View};
+use protocol::repair::{Desired, Page, Planted, RowKey, Scope, Summary, View};
 use protocol::{Fault, Instant, Kind, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -70,21 +71,30 @@ struct Wanted {
 #[derive(Clone, Debug)]
 pub(super) struct Inventory {
     wanted: mpsc::Sender<Wanted>,
+    /// How often something was let go of.
+    departures: Arc<AtomicU64>,
 }
 
 impl Inventory {
     /// Starts the task.
     pub(super) fn start<E: Env>(context: &Context<E>, metrics: HealMetrics) -> Self {
         let (wanted, inbox) = mpsc::channel(WAITING_MAX);
+        let departures = Arc::<AtomicU64>::default();
         let keeper = Keeper {
             context: context.clone(),
             metrics,
             latest: None,
+            departures: Arc::clone(&departures),
             age_max: AGE_MAX,
             desired: VecDeque::new(),
         };
         context.env.spawn("heal.inventory", keeper.run(inbox));
-        Self { wanted }
+        Self { wanted, departures }
+    }
+
+    /// Forgets what was seen before: this peer let go of something, and must not say that it has it.
+    pub(super) fn forget(&self) {
+        self.departures.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Returns what this peer holds, and who should hold what in that scope.
@@ -101,8 +111,9 @@ impl Inventory {
 struct Keeper<E: Env> {
     context: Context<E>,
     metrics: HealMetrics,
-    /// The latest summary, and when its scan began.
-    latest: Option<(Instant, Arc<Summary>)>,
+    /// The latest summary, when its scan began, and after how many departures.
+    latest: Option<(Instant, u64, Arc<Summary>)>,
+    departures: Arc<AtomicU64>,
     age_max: Duration,
     /// The latest last.
     desired: VecDeque<Arc<Desired>>,
@@ -145,8 +156,10 @@ impl<E: Env> Keeper<E> {
 
     async fn summary(&mut self, age: Age) -> Result<Arc<Summary>, Fault> {
         let begun = self.context.env.now();
-        if let Some((at, summary)) = &self.latest
+        let departures = self.departures.load(Ordering::Acquire);
+        if let Some((at, after, summary)) = &self.latest
             && age == Age::Recent
+            && *after == departures
             && begun.since(*at) <= self.age_max
         {
             return Ok(Arc::clone(summary));
@@ -160,14 +173,15 @@ impl<E: Env> Keeper<E> {
             "inventory scanned"
         );
         self.age_max = AGE_MAX.max(took * AGE_SCANS);
-        self.latest = Some((begun, Arc::clone(&summary)));
+        self.latest = Some((begun, departures, Arc::clone(&summary)));
         Ok(summary)
     }
 }
 
 /// Returns the summary of all that is held.
 async fn scan<E: Env>(context: &Context<E>) -> Result<Summary, Fault> {
-    let (mut summary, mut after) = (Summary::new(), None);
+    let planted = Planted { drops_early: context.planted.drop_early, ..Planted::default() };
+    let (mut summary, mut after) = (Summary::planted(planted), None);
     loop {
         let wanted = RowsWanted { partitions: None, after, limit: SCAN_ROWS };
         let Rows { rows, next } = context.store.rows(wanted).await?;

@@ -20,6 +20,12 @@ pub struct HealMetrics {
     pub rounds_incomplete: Counter,
     /// Scans of the inventory.
     pub scans: Counter,
+    /// Partitions that this peer let go of, since others hold them.
+    pub dropped_partitions: Counter,
+    /// Blocks that it does not hold any more for that.
+    pub dropped_blocks: Counter,
+    /// Their bytes.
+    pub dropped_bytes: Counter,
 }
 
 impl HealMetrics {
@@ -41,6 +47,17 @@ impl HealMetrics {
                 &self.rounds_incomplete,
             ),
             ("repair_scans", "Scans of the inventory of this peer", &self.scans),
+            (
+                "repair_dropped_partitions",
+                "Partitions dropped that others hold in this peer's stead",
+                &self.dropped_partitions,
+            ),
+            ("repair_dropped_blocks", "Blocks dropped that others hold", &self.dropped_blocks),
+            (
+                "repair_dropped_bytes",
+                "Bytes of blocks dropped that others hold",
+                &self.dropped_bytes,
+            ),
         ];
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());

@@ -4,12 +4,14 @@
 //! minutes ([`HealSettings`]), runs a `round`: it compares its `inventory` with those of the others (`ask`; they
 //! `answer`), plans, and then copies within a budget (`copy`). What differs, what is copied first and how fast is decided by
 //! `protocol::repair`. Owns the plan and the summary of the inventory, which is not kept up to date as blocks come and
-//! go: whoever needs one scans the store, at a cost of O(references), a few seconds old at most for answers. Never:
-//! removes a block. A peer that should not hold something any more gives it to those who lack it, and keeps it.
+//! go: whoever needs one scans the store, at a cost of O(references), a few seconds old at most for answers. A peer
+//! that should not hold something any more gives it to those who lack it, and drops it once all who should hold
+//! it do (`depart`). Never: removes a block that fewer others hold than should.
 
 mod answer;
 mod ask;
 mod copy;
+mod depart;
 mod handle;
 mod inventory;
 mod metrics;
@@ -18,6 +20,7 @@ mod settings;
 mod task;
 mod watch;
 
+pub(in crate::flows) use copy::fetch;
 pub use handle::Heal;
 pub(crate) use handle::HealInbox;
 pub use metrics::HealMetrics;

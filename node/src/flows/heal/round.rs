@@ -1,4 +1,5 @@
-//! One round: this peer compares itself with all others, and concludes what is to be copied.
+//! One round: this peer compares itself with all others, concludes what is to be copied, and lets go of what others
+//! hold in its stead.
 //!
 //! Owns what it found. Never: copies.
 
@@ -13,9 +14,11 @@ use protocol::{Fault, PeerId};
 use tracing::debug;
 
 use super::ask::Asking;
-use super::inventory::{Age, Inventory, Snapshot};
+use super::depart::{CorruptBefore, Departing, Outcome, Strays};
+use super::inventory::{Age, Snapshot};
 use crate::env::Env;
 use crate::flows::Context;
+use crate::store::Departed;
 
 /// What a round found.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub(super) struct Round {
     pub(super) is_cut: bool,
     /// How long the scan of the own store took: what the round cost, others' patience aside.
     pub(super) scan: Duration,
+    /// What this peer let go of.
+    pub(super) departed: Departed,
+    /// Whether it may let go of more soon.
+    pub(super) is_open: bool,
 }
 
 /// Runs a round. Cost: a scan of the own store, and of each other one unless that was done a moment ago.
@@ -42,11 +49,12 @@ pub(super) struct Round {
 /// Whatever keeps the own store from being read.
 pub(super) async fn round<E: Env>(
     context: Context<E>,
-    inventory: Inventory,
+    departing: Departing,
     scope: Scope,
 ) -> Result<Round, Fault> {
+    let corrupt_before = CorruptBefore(context.store.corrupt_found());
     let begun = context.env.now();
-    let snapshot = inventory.snapshot(scope, Age::Fresh).await?;
+    let snapshot = departing.inventory.snapshot(scope, Age::Fresh).await?;
     let scan = context.env.now().since(begun);
     let mut round = Round {
         desired: Arc::clone(&snapshot.desired),
@@ -56,9 +64,11 @@ pub(super) async fn round<E: Env>(
         is_complete: true,
         is_cut: false,
         scan,
+        departed: Departed::default(),
+        is_open: false,
     };
     survey(&context, &snapshot, &mut round).await;
-    hand_over(&context, &snapshot, &mut round).await;
+    hand_over(&context, &snapshot, (&departing, corrupt_before), &mut round).await;
     Ok(round)
 }
 
@@ -72,19 +82,29 @@ async fn survey<E: Env>(context: &Context<E>, snapshot: &Snapshot, round: &mut R
     let others = others.filter(|peer| *peer != snapshot.own && snapshot.desired.is_live(*peer));
     let mut findings = Findings::default();
     for peer in others {
+        if is_outdated(context, snapshot) {
+            round.is_complete = false;
+            break;
+        }
         let asking = Asking { context, snapshot, peer };
         let compared = match asking.differing().await {
             Ok(differing) => asking.rows(&differing, &mut findings).await,
             Err(fault) => Err(fault),
         };
-        note(round, &mut findings, peer, compared);
+        note(round, &mut findings, peer, compared.map(drop));
     }
     round.is_cut |= findings.is_cut();
     round.repairs = findings.repairs(&snapshot.view());
 }
 
-/// As one that should not hold something: asks those who should whether they have it.
-async fn hand_over<E: Env>(context: &Context<E>, snapshot: &Snapshot, round: &mut Round) {
+/// As one that should not hold something: asks those who should whether they have it, and lets go of what all of
+/// them have.
+async fn hand_over<E: Env>(
+    context: &Context<E>,
+    snapshot: &Snapshot,
+    (departing, corrupt_before): (&Departing, CorruptBefore),
+    round: &mut Round,
+) {
     let desired = &snapshot.desired;
     let held = snapshot.summary.partitions().map(|(partition, _)| partition);
     let is_stray = |partition: &Partition| !desired.should_hold(*partition, snapshot.own);
@@ -94,23 +114,50 @@ async fn hand_over<E: Env>(context: &Context<E>, snapshot: &Snapshot, round: &mu
             round.is_cut = true;
             break;
         }
+        if is_outdated(context, snapshot) {
+            round.is_complete = false;
+            break;
+        }
         let holders: BTreeSet<PeerId> =
             part.iter().flat_map(|partition| desired.live(*partition)).collect();
         let mut findings = Findings::default();
+        let mut said = Strays::new(snapshot, part, corrupt_before);
         for peer in holders {
             let shared = part.iter().filter(|partition| desired.should_hold(**partition, peer));
             let shared: Vec<Partition> = shared.copied().collect();
             let asking = Asking { context, snapshot, peer };
+            let asked = context.env.now();
             let compared = match asking.checked(&shared).await {
                 Ok(differing) => asking.rows(&differing, &mut findings).await,
                 Err(fault) => Err(fault),
             };
-            note(round, &mut findings, peer, compared);
+            if let Ok(lacking) = &compared {
+                said.confirm(asked, peer, &shared, lacking);
+            }
+            note(round, &mut findings, peer, compared.map(drop));
         }
         round.is_cut |= findings.is_cut();
         round.hand_overs.extend(findings.hand_overs(&snapshot.view()));
         round.strays.extend_from_slice(part);
+        match said.depart(context, departing).await {
+            Ok(Outcome { departed, is_open }) => {
+                round.departed.partitions += departed.partitions;
+                round.departed.blocks += departed.blocks;
+                round.departed.bytes += departed.bytes;
+                round.is_open |= is_open;
+            }
+            Err(fault) => {
+                round.is_complete = false;
+                debug!(err = %fault, "partitions that others hold were not dropped");
+            }
+        }
     }
+}
+
+/// Says whether there is another topology by now. Nobody answers what is asked by this one any more, and waiting for
+/// those who are silent would only hold up the next round.
+fn is_outdated<E: Env>(context: &Context<E>, snapshot: &Snapshot) -> bool {
+    context.peers.view().placement().topology().epoch() != snapshot.desired.epoch()
 }
 
 fn note(round: &mut Round, findings: &mut Findings, peer: PeerId, compared: Result<(), Fault>) {

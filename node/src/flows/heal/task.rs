@@ -11,11 +11,12 @@ use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::repair::{
     Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, status,
 };
-use protocol::topology::Epoch;
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
 
+use super::answer::Answers;
 use super::copy::{Copied, copy};
+use super::depart::Departing;
 use super::inventory::Inventory;
 use super::round::{Round, round};
 use super::watch::Watch;
@@ -48,8 +49,9 @@ type Ended = (Repair, Result<Copied, Fault>);
 
 struct Healer<E: Env> {
     context: Context<E>,
-    inventory: Inventory,
+    departing: Departing,
     metrics: HealMetrics,
+    settle: Duration,
     interval: Duration,
     watch: Watch,
     plan: Plan,
@@ -58,8 +60,6 @@ struct Healer<E: Env> {
     /// At most one.
     rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
     copies: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// By which topology the last round goes.
-    epoch: Epoch,
     /// Until when there is no other one.
     resting: Instant,
     next_round: Instant,
@@ -73,14 +73,16 @@ struct Healer<E: Env> {
 
 /// Heals for as long as the peer runs.
 pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, inbox: HealInbox) {
-    let HealInbox { questions, mut looks, metrics } = inbox;
+    let HealInbox { questions, mut looks, mut calls, metrics } = inbox;
     let inventory = Inventory::start(&context, metrics.clone());
-    let answers = answer::serve(context.clone(), inventory.clone(), questions);
-    context.env.spawn("heal.answers", answers);
     let now = context.env.now();
+    let answers = Answers::new();
+    let serving = answer::serve(context.clone(), inventory.clone(), answers.clone(), questions);
+    context.env.spawn("heal.answers", serving);
     let mut healer = Healer {
-        inventory,
+        departing: Departing { inventory, answers, from: now },
         metrics,
+        settle: settings.settle,
         interval: settings.interval,
         watch: Watch::new(settings.away),
         plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
@@ -88,7 +90,6 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
         meter: Meter::new(),
         rounds: FuturesUnordered::new(),
         copies: FuturesUnordered::new(),
-        epoch: Epoch::default(),
         resting: now,
         next_round: now.after(SOON),
         is_due: true,
@@ -118,6 +119,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
                 // A client that has gone needs no answer.
                 drop(look.send(healer.status()));
             }
+            Some(()) = calls.recv() => healer.call(healer.context.env.now()),
             () = healer.context.env.sleep_until(wake) => {}
         }
     }
@@ -126,13 +128,12 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
 impl<E: Env> Healer<E> {
     /// Looks who is there, and how busy this peer is.
     fn look(&mut self, now: Instant) {
+        let epoch = self.watch.scope().epoch;
         if self.watch.look(now, &self.context.peers.view()) {
-            self.is_due = true;
-            self.next_round = self.next_round.min(now.after(SOON));
-            if self.watch.scope().epoch != self.epoch {
-                // Nobody will answer what it still has to ask, and those who are silent could hold it up for long.
-                self.rounds.clear();
-            }
+            self.call(now);
+        }
+        if self.watch.scope().epoch != epoch {
+            self.departing.from = now.after(self.settle);
         }
         let in_flight = self.context.transfers_under_way();
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -145,6 +146,12 @@ impl<E: Env> Healer<E> {
         }
     }
 
+    /// Has a round soon.
+    fn call(&mut self, now: Instant) {
+        self.is_due = true;
+        self.next_round = self.next_round.min(now.after(SOON));
+    }
+
     fn begin_round(&mut self, now: Instant) {
         if !self.rounds.is_empty() || now < self.next_round.max(self.resting) {
             return;
@@ -152,8 +159,7 @@ impl<E: Env> Healer<E> {
         self.next_round = now.after(self.interval);
         self.is_due = false;
         let scope = self.watch.scope().clone();
-        self.epoch = scope.epoch;
-        self.rounds.push(Box::pin(round(self.context.clone(), self.inventory.clone(), scope)));
+        self.rounds.push(Box::pin(round(self.context.clone(), self.departing.clone(), scope)));
     }
 
     fn surveyed(&mut self, outcome: Result<Round, Fault>) {
@@ -168,7 +174,20 @@ impl<E: Env> Healer<E> {
                 return self.try_again(now);
             }
         };
-        let Round { desired, repairs, strays, hand_overs, is_complete, is_cut, scan: _ } = round;
+        let Round {
+            desired,
+            repairs,
+            strays,
+            hand_overs,
+            is_complete,
+            is_cut,
+            departed,
+            is_open,
+            scan: _,
+        } = round;
+        self.metrics.dropped_partitions.inc_by(departed.partitions);
+        self.metrics.dropped_blocks.inc_by(departed.blocks);
+        self.metrics.dropped_bytes.inc_by(departed.bytes);
         let found = repairs.len() + hand_overs.len();
         if found > 0 {
             info!(
@@ -183,14 +202,14 @@ impl<E: Env> Healer<E> {
         let is_stray = |partition| strays.binary_search(&partition).is_ok();
         self.plan.update(now, is_stray, hand_overs);
         self.is_cut = is_cut;
-        if is_complete {
-            self.metrics.rounds.inc();
-            // Until what was found is repaired, nobody knows whether it can be.
-            if found == 0 {
-                self.retry = RETRY_MIN;
-            }
-        } else {
-            self.metrics.rounds_incomplete.inc();
+        let progress =
+            if is_complete { &self.metrics.rounds } else { &self.metrics.rounds_incomplete };
+        progress.inc();
+        // Until what was found is repaired, nobody knows whether it can be.
+        if (is_complete && found == 0 && !is_open) || departed.partitions > 0 {
+            self.retry = RETRY_MIN;
+        }
+        if !is_complete || is_open {
             self.try_again(now);
         }
         self.is_to_confirm |= is_cut;

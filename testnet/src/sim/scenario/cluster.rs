@@ -77,6 +77,7 @@ impl Cluster {
             zone,
             store: self.plan.store.clone(),
             heal: self.plan.heal,
+            scrub: self.plan.scrub,
             placements: self.placements.clone(),
             planted: self.defects.planted,
             meta: MetaProbe { observer: self.observer(), ..MetaProbe::default() },

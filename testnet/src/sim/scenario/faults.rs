@@ -23,6 +23,8 @@ pub enum Plant {
     CountTwice,
     /// Frees blocks of uploads that go on.
     CollectUploads,
+    /// Drops what others should hold before they do.
+    DropEarly,
     /// Starts a directory that lost what was agreed on under its old id.
     ReusedId,
 }
@@ -43,6 +45,7 @@ impl Defects {
             Some(Plant::SkipHashCheck) => defects.planted.skip_hash_check = true,
             Some(Plant::CountTwice) => defects.planted.count_twice = true,
             Some(Plant::CollectUploads) => defects.planted.collect_uploads = true,
+            Some(Plant::DropEarly) => defects.planted.drop_early = true,
             Some(Plant::ReusedId) => defects.reused_id = true,
         }
         defects

@@ -62,6 +62,11 @@ fn a_download_that_does_not_hash_is_found() {
 }
 
 #[test]
+fn a_copy_that_is_dropped_before_others_have_it_is_found() {
+    finds(Plant::DropEarly);
+}
+
+#[test]
 fn a_holder_that_counts_twice_is_found() {
     finds(Plant::CountTwice);
 }

@@ -7,6 +7,7 @@ use node::HealSettings;
 use node::store::StoreSettings;
 use protocol::Prng;
 use protocol::limits::REPAIR_AWAY;
+use protocol::repair::ScrubSettings;
 use protocol::topology::{ReplicaCount, Zone};
 
 use crate::sim::{DiskHabits, LinkHabits};
@@ -33,6 +34,7 @@ pub(super) struct Plan {
     pub(super) disk_loss_from: Option<u64>,
     /// How peers repair: soon, so that runs need not last for long.
     pub(super) heal: HealSettings,
+    pub(super) scrub: ScrubSettings,
     /// How long deleted content can be had back, in milliseconds: short, so that much is freed in the storm.
     pub(super) grace_ms: u64,
     /// Clients at work.
@@ -75,6 +77,8 @@ impl Plan {
             blackouts: BTreeSet::new(),
             disk_loss_from,
             heal: heal_settings(peers),
+            // Shorter than a storm, so that what rots in it is found in it.
+            scrub: ScrubSettings { pass: Duration::from_secs(10), ..ScrubSettings::default() },
             grace_ms: 200 + prng.below(5_000),
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
