@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use protocol::limits::{CHUNK_BYTES, DOWNLOAD_WINDOW_BYTES};
 use protocol::metadata::{query, session_of};
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
@@ -18,8 +19,9 @@ use crate::rpc::Rpc;
 use crate::sessions::Sessions;
 use crate::store::Store;
 
-/// Bytes of blocks that all uploads and downloads of this peer may hold together. Chosen so that a daemon
-/// stays below 300 MiB with what RocksDB and the connections take.
+/// Bytes of blocks that all uploads of this peer may hold together, and about as much that all downloads fetch ahead:
+/// each of those may hold a chunk, and one or two that its consumer is being given, however many there are. Chosen so
+/// that a daemon stays below 300 MiB with what RocksDB and the connections take.
 const TRANSFER_BYTES_MAX: usize = 96 << 20;
 
 /// Uploads and downloads under way at once. Each holds a connection and a few KiB besides its blocks.
@@ -147,6 +149,15 @@ impl<E: Env> Context<E> {
     /// Returns how many transfers are under way for clients.
     pub(super) fn transfers_under_way(&self) -> usize {
         TRANSFERS_MAX.saturating_sub(self.transfers.available_permits())
+    }
+
+    /// Returns how far a download may fetch ahead whose consumer has taken `taken` bytes: its share of what all
+    /// transfers may hold, and no more than it has shown that it takes, so that one that is not read holds little.
+    pub(super) fn window_bytes(&self, taken: u64) -> u32 {
+        let share = TRANSFER_BYTES_MAX / self.transfers_under_way().max(1);
+        let share = u32::try_from(share).unwrap_or(u32::MAX).min(DOWNLOAD_WINDOW_BYTES);
+        let shown = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(CHUNK_BYTES);
+        share.min(shown).max(CHUNK_BYTES)
     }
 
     /// Returns a place among the transfers under way.

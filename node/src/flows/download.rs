@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -16,7 +17,7 @@ use protocol::dag::ByteRange;
 use protocol::limits::BLOCK_REQUEST_TIMEOUT;
 use protocol::transfer::{Download as Machine, DownloadConfig, DownloadInput, DownloadOutput};
 use protocol::wire::{Class, Reply, Request};
-use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
+use protocol::{Cid, Codec, Fault, Instant, Kind, OwnerId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -24,8 +25,12 @@ use super::Context;
 use crate::env::Env;
 use crate::meta::Freshness;
 
-/// Pieces waiting for the consumer: one it reads, one ready.
-const PIECES_MAX: usize = 2;
+/// Pieces waiting for the consumer, beside the one that it reads.
+const PIECES_MAX: usize = 1;
+
+/// How long a consumer may take nothing while there is something for it: longer than somebody looks at a page of what
+/// comes through a pipe. After that it has gone without saying so, and holds a place that others need.
+const UNREAD_MAX: Duration = Duration::from_secs(300);
 
 /// Holders that one block's good bytes are written back to, at a time.
 const REPAIRS_MAX: usize = 8;
@@ -36,7 +41,9 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Debug)]
 pub struct Download {
     size: u64,
-    pieces: mpsc::Receiver<Result<Bytes, Fault>>,
+    pieces: mpsc::Receiver<Bytes>,
+    /// Why there is nothing behind the last piece, unless that was the end.
+    end: oneshot::Receiver<Fault>,
 }
 
 impl Download {
@@ -49,7 +56,10 @@ impl Download {
     /// Returns the next bytes of the range, `None` at its end. After an error there is nothing more.
     /// Dropping the download ends its requests. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
-        self.pieces.recv().await
+        match self.pieces.recv().await {
+            Some(bytes) => Some(Ok(bytes)),
+            None => self.end.try_recv().ok().map(Err),
+        }
     }
 }
 
@@ -114,6 +124,7 @@ async fn start<E: Env>(
     let machine = Machine::new(config, root, range, context.env.prng());
     let (opened, is_open) = oneshot::channel();
     let (out, pieces) = mpsc::channel(PIECES_MAX);
+    let (failed, end) = oneshot::channel();
     let flow = Flow {
         context: context.clone(),
         machine,
@@ -124,14 +135,16 @@ async fn start<E: Env>(
         ready: VecDeque::new(),
         opened: Some(opened),
         end: None,
+        taken: 0,
+        unread_since: context.env.now(),
     };
     context.env.spawn("download", async move {
-        flow.run(out).await;
+        flow.run(out, failed).await;
         drop(permit);
     });
     let stopping = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
     let size = is_open.await.map_err(stopping)??;
-    Ok(Download { size, pieces })
+    Ok(Download { size, pieces, end })
 }
 
 struct Flow<E: Env> {
@@ -145,10 +158,14 @@ struct Flow<E: Env> {
     ready: VecDeque<Bytes>,
     opened: Option<oneshot::Sender<Result<u64, Fault>>>,
     end: Option<Result<(), Fault>>,
+    /// Bytes that the consumer was given.
+    taken: u64,
+    /// When there was first something for it since it last took something.
+    unread_since: Instant,
 }
 
 impl<E: Env> Flow<E> {
-    async fn run(mut self, out: mpsc::Sender<Result<Bytes, Fault>>) {
+    async fn run(mut self, out: mpsc::Sender<Bytes>, failed: oneshot::Sender<Fault>) {
         self.step(DownloadInput::Start);
         loop {
             if self.ready.is_empty()
@@ -157,15 +174,16 @@ impl<E: Env> Flow<E> {
                 if let Err(fault) = end {
                     self.context.metrics.downloads_failed.inc();
                     debug!(err = %fault, "download failed");
+                    // A consumer that has gone needs no error.
                     match self.opened.take() {
                         Some(opened) => drop(opened.send(Err(fault))),
-                        // A consumer that has gone needs no error.
-                        None => drop(out.send(Err(fault)).await),
+                        None => drop(failed.send(fault)),
                     }
                 }
                 break;
             }
             let deadline = self.machine.next_deadline();
+            let patience = self.unread_since.after(UNREAD_MAX);
             tokio::select! {
                 biased; // a consumer that left ends everything; bytes out free memory; then what came in
                 () = out.closed(), if self.opened.is_none() => return,
@@ -174,7 +192,9 @@ impl<E: Env> Flow<E> {
                     if let Some(bytes) = self.ready.pop_front() {
                         let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                         self.context.metrics.download_bytes.inc_by(taken.into());
-                        slot.send(Ok(bytes));
+                        self.taken += u64::from(taken);
+                        self.unread_since = self.context.env.now();
+                        slot.send(bytes);
                         self.step(DownloadInput::Taken { bytes: taken });
                     }
                 }
@@ -184,6 +204,13 @@ impl<E: Env> Flow<E> {
                     }
                 }
                 Some(()) = self.repairs.next(), if !self.repairs.is_empty() => {}
+                () = self.context.env.sleep_until(patience), if !self.ready.is_empty() => {
+                    self.context.metrics.downloads_failed.inc();
+                    debug!("download ended: nothing was read of it");
+                    let detail = format!("nothing was read for {} s", UNREAD_MAX.as_secs());
+                    drop(failed.send(Fault::new(Kind::Unavailable, detail)));
+                    return;
+                }
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(DownloadInput::Tick);
                 }
@@ -195,6 +222,7 @@ impl<E: Env> Flow<E> {
     }
 
     fn step(&mut self, input: DownloadInput) {
+        self.machine.set_window(self.context.window_bytes(self.taken));
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
@@ -217,7 +245,12 @@ impl<E: Env> Flow<E> {
                             drop(opened.send(Ok(size)));
                         }
                     }
-                    DownloadOutput::Deliver { bytes } => self.ready.push_back(bytes),
+                    DownloadOutput::Deliver { bytes } => {
+                        if self.ready.is_empty() {
+                            self.unread_since = self.context.env.now();
+                        }
+                        self.ready.push_back(bytes);
+                    }
                     DownloadOutput::Repair { cid, peer, bytes } => self.repair(cid, peer, bytes),
                     DownloadOutput::Done => self.end = Some(Ok(())),
                     DownloadOutput::FailedDownload { mut fault } => {

@@ -28,7 +28,7 @@ impl<E: Env> Store<E> {
     /// is for the caller to check; a damaged disk is found here in all likelihood.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: from then on the block counts as not held; [`StoreError::Disk`];
+    /// [`StoreError::Corrupt`], until the block is written anew: it counts as not held; [`StoreError::Disk`];
     /// [`StoreError::Stopped`].
     pub async fn get(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
         self.shared.check()?;
@@ -36,7 +36,7 @@ impl<E: Env> Store<E> {
         for _ in 0..MOVES_MAX {
             let Some(place) = self.shared.lookup(&cid).await? else { return Ok(None) };
             if !place.is_held() {
-                return Ok(None);
+                return Err(StoreError::Corrupt { cid });
             }
             if seen == Some(place) {
                 break;

@@ -201,6 +201,12 @@ impl Download {
         under_way + self.reader.bytes_ready() + self.bytes_untaken
     }
 
+    /// Sets how far this may fetch ahead from now on, in bytes. What was fetched stays, and a block that the consumer
+    /// waits for is always fetched.
+    pub const fn set_window(&mut self, bytes: u32) {
+        self.config.window_bytes = bytes;
+    }
+
     /// Says whether the download has given its last output.
     #[must_use]
     pub const fn is_over(&self) -> bool {

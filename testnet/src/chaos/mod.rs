@@ -7,6 +7,7 @@
 mod ask;
 mod client;
 mod crash;
+mod crowd;
 mod drops;
 mod edit;
 mod full;

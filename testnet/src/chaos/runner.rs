@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, drops, edit, full, heal, histories, hostile, joins, leader, locks, members, paused, rot,
-    scrub, settings, space, tickets, twenty, vectors, winners,
+    crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks, members,
+    paused, rot, scrub, settings, space, tickets, twenty, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 20] = [
+const SCENARIOS: [Scenario; 21] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -73,6 +73,11 @@ const SCENARIOS: [Scenario; 20] = [
         name: "full",
         shows: "a full peer refuses clearly, goes on reading and uses freed space again",
         run: |ctx| full::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "crowd",
+        shows: "more uploads than there is memory for a part of each do not stop each other",
+        run: |ctx| crowd::run(ctx).boxed_local(),
     },
     Scenario {
         name: "heal",

@@ -145,9 +145,6 @@ struct Flow<E: Env> {
     puts: FuturesUnordered<BoxFuture<Option<UploadInput>>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
     touched: BTreeSet<PeerId>,
-    // Kept back until a second chunk comes or the end: a file of one chunk has it as its root.
-    first: Option<Named>,
-    chunks: u64,
     blocks: u64,
     acknowledge_now: bool,
     complete: bool,
@@ -172,8 +169,6 @@ impl<E: Env> Flow<E> {
             puts: FuturesUnordered::new(),
             aborts: BTreeMap::new(),
             touched: BTreeSet::new(),
-            first: None,
-            chunks: 0,
             blocks: 0,
             acknowledge_now: false,
             complete: false,
@@ -239,9 +234,6 @@ impl<E: Env> Flow<E> {
         }
         let mut blocks = Vec::new();
         let root = builder.finish(&mut blocks);
-        if let Some(only) = self.first.take() {
-            self.offer_leaf(only);
-        }
         self.interior(blocks);
         self.run_to_end(root, acknowledge).await;
     }
@@ -310,21 +302,11 @@ impl<E: Env> Flow<E> {
     fn leaf(&mut self, leaf: Named, builder: &mut FileBuilder) {
         let mut blocks = Vec::new();
         builder.leaf(leaf.cid, leaf.bytes_len, &mut blocks);
-        if let Some(first) = self.first.take() {
-            self.offer_leaf(first);
-        }
-        self.chunks += 1;
-        if self.chunks == 1 {
-            self.first = Some(leaf);
-        } else {
-            self.offer_leaf(leaf);
-        }
-        self.interior(blocks);
-    }
-
-    fn offer_leaf(&mut self, leaf: Named) {
+        // At once: an upload that kept a chunk back, and its memory, while it waits for memory for the next one would
+        // stop all others that do the same.
         let (bytes, permit) = leaf.bytes.unzip();
         self.offer(leaf.cid, leaf.bytes_len, Held { bytes, _permit: permit });
+        self.interior(blocks);
     }
 
     fn interior(&mut self, blocks: Vec<Block>) {
