@@ -57,7 +57,7 @@ need_deny() {
 
 # One profile and one feature set for everything, so that RocksDB is compiled once.
 build() {
-    say "Building (the first time takes 15 to 20 minutes on two cores, most of it RocksDB)"
+    say "Building (the first time takes 20 to 30 minutes on two cores, most of it RocksDB)"
     cargo build --release --workspace --locked "$@"
 }
 
