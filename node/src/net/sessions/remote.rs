@@ -78,6 +78,9 @@ pub(super) struct Remote {
     bulk: Option<ConnectionId>,
     /// Whether the bulky classes were opened on `bulk`.
     is_spread: bool,
+    /// Connections that bore the urgent class until the other side moved it. It may have seen their end before this
+    /// side does, and then what was under way there is lost.
+    moved_from: BTreeSet<ConnectionId>,
     /// Classes whose bearer went away since somebody asked.
     interrupted: BTreeSet<Class>,
     /// The dial of a second connection that is under way.
@@ -98,6 +101,7 @@ impl Remote {
             control: None,
             bulk: None,
             is_spread: false,
+            moved_from: BTreeSet::new(),
             interrupted: BTreeSet::new(),
             dialling: None,
             due: now,
@@ -141,6 +145,9 @@ impl Remote {
             self.pause = SECOND_PAUSE_MIN;
         }
         self.wait(now);
+        if self.moved_from.remove(&id) {
+            self.interrupted.insert(Class::Control);
+        }
         if self.control == Some(id) {
             self.control = None;
             self.interrupted.insert(Class::Control);
@@ -196,7 +203,7 @@ impl Remote {
         if !self.chooses && self.bearer(class) != Some(id) {
             match class {
                 Class::Control => {
-                    self.control = Some(id);
+                    self.moved_from.extend(self.control.replace(id));
                     opens.push((id, Class::Control));
                 }
                 Class::Bulk | Class::Background => {

@@ -263,3 +263,21 @@ fn what_a_lost_connection_bore_is_interrupted_and_nothing_else() {
     remote.accepted(id(3), Class::Control, &mut opens);
     assert_eq!(remote.take_interrupted(), Class::ALL.into());
 }
+
+#[test]
+fn what_was_urgent_is_interrupted_also_where_the_other_side_moved_it_first() {
+    let now = Instant::now();
+    let mut remote = Remote::new(false, now);
+    let mut opens = Vec::new();
+    for number in [1, 2] {
+        remote.add(link(number, false, now), &mut opens);
+    }
+    remote.begin(&mut opens);
+    assert_eq!(remote.opened(id(1), Class::Control, &mut opens), Opened::First);
+    // The other side has seen the end of the first one, and goes on with the second.
+    remote.accepted(id(2), Class::Control, &mut opens);
+    assert_eq!(remote.bearer(Class::Control), Some(id(2)));
+    let _bulky = remote.take_interrupted();
+    remote.remove(id(1), now, &mut opens);
+    assert!(remote.take_interrupted().contains(&Class::Control));
+}
