@@ -10,6 +10,7 @@ pub mod dag;
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod index;
 pub mod invite;
 pub mod limits;
 pub mod membership;

@@ -9,6 +9,7 @@ use core::time::Duration;
 use protocol::api::Asked;
 use protocol::dag::pb::Node;
 use protocol::dag::{FileBuilder, directory};
+use protocol::index;
 use protocol::invite::{
     JoinRequest, Ticket, WELCOME_PEERS_MAX, Welcome, decode_answer as decode_welcome,
     encode_answer as encode_welcome,
@@ -42,7 +43,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 23] = [
+const DECODERS: [Decoder; 25] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -52,6 +53,8 @@ const DECODERS: [Decoder; 23] = [
     Decoder { name: "dag_node", valid: dag_nodes, check: check_dag_node },
     Decoder { name: "dag_directory", valid: directories, check: check_directory },
     Decoder { name: "record", valid: records, check: check_record },
+    Decoder { name: "index_key", valid: index_keys, check: check_index_key },
+    Decoder { name: "index_value", valid: index_values, check: check_index_value },
     Decoder { name: "command", valid: || golden("command"), check: check_command },
     Decoder { name: "answer", valid: || golden("answer"), check: check_answer },
     Decoder { name: "range_text", valid: range_texts, check: check_range_text },
@@ -135,6 +138,35 @@ fn check_record(input: &[u8]) -> bool {
     let Ok(header) = RecordHeader::decode(input) else { return false };
     assert_eq!(header.encode()[..], input[..header.encode().len()]);
     true
+}
+
+fn check_index_key(input: &[u8]) -> bool {
+    if let Some(cid) = index::block_in(input) {
+        assert!(input.ends_with(&index::block_key(&cid)));
+    }
+    if let Some(number) = index::segment_in(input) {
+        assert_eq!(index::segment_key(number), input);
+    }
+    if let Some(at) = index::reference_in(input) {
+        assert_eq!(index::reference_keys(&at.cid, &at.owner)[0], input);
+        return true;
+    }
+    // From the owner; behind the owner it ends with the block.
+    match (index::owner_before_block(input), index::block_in(input)) {
+        (Some(owner), Some(cid)) => input == index::reference_keys(&cid, &owner)[1],
+        _ => false,
+    }
+}
+
+fn check_index_value(input: &[u8]) -> bool {
+    let again = [
+        index::Place::decode(input).map(index::Place::encode),
+        index::Totals::decode(input).map(index::Totals::encode),
+        index::Segment::decode(input).map(index::Segment::encode),
+    ];
+    // Every value has one form.
+    assert!(again.iter().flatten().all(|value| value == input));
+    again.iter().any(Option::is_some)
 }
 
 fn check_command(input: &[u8]) -> bool {
@@ -360,6 +392,22 @@ fn records() -> Vec<Vec<u8>> {
     let (cid, owner) = (Cid::of(Codec::Raw, b"x"), OwnerId::from_bytes([3; 16]));
     let header = RecordHeader::of(cid, owner, true, b"x").expect("the payload is short");
     vec![header.encode().to_vec()]
+}
+
+fn index_keys() -> Vec<Vec<u8>> {
+    let (cid, owner) = (Cid::of(Codec::Raw, b"x"), OwnerId::from_bytes([3; 16]));
+    index::reference_keys(&cid, &owner).map(|key| key.to_vec()).into()
+}
+
+fn index_values() -> Vec<Vec<u8>> {
+    let values = [
+        index::Place::Small { bytes: 5, checksum: 6 }.encode(),
+        index::Place::Segment { number: 1, offset: 2, bytes: 3 }.encode(),
+        index::Place::Corrupt.encode(),
+        index::Totals { blocks: 3, small_bytes: 4 }.encode(),
+        index::Segment { indexed: 9, live: 8, doomed: true }.encode(),
+    ];
+    values.map(|value| value.to_vec()).into()
 }
 
 fn headers() -> Vec<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! What the writer is asked to do.
 
 use bytes::Bytes;
+use protocol::index::Place;
 use protocol::placement::Partition;
 use protocol::repair::Bucket;
 use protocol::wire::BlockOutcome;
@@ -9,7 +10,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::depart::{Proviso, Step};
 use super::error::StoreError;
-use super::index::Place;
 
 /// Where the answer goes. Whoever asked may have gone; then nobody wants it.
 pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, StoreError>>;

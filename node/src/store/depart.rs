@@ -4,6 +4,7 @@
 //! stays. All references of a partition go in one synced batch, and with them the blocks that nobody else refers
 //! to. Never: says whether a peer may let go; asks anybody.
 
+use protocol::index::{self, Place};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use super::command::Command;
 use super::draft::Draft;
 use super::error::StoreError;
 use super::handle::Store;
-use super::index::{self, Place};
 use super::task::Writer;
 use crate::env::{Disk, Durability, Env, Map};
 

@@ -3,14 +3,14 @@
 //! It collects a batch and, beside it, what the writer's table becomes once the batch is written, so that the
 //! two cannot drift apart. A draft that is dropped has changed nothing.
 
+use protocol::index::{
+    self, Place, Segment, TOTALS_KEY, Totals, block_key, footprint, record_key, segment_key,
+};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protocol::{Cid, OwnerId};
 
-use super::index::{
-    self, Place, Segment, TOTALS_KEY, Totals, block_key, footprint, record_key, segment_key,
-};
 use super::segment::Table;
 use crate::env::{Batch, Map};
 

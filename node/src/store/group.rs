@@ -3,6 +3,7 @@
 //! All new records of a group go to the active segment in one write and one sync, then one batch tells the
 //! index. Only then is anybody answered. If the write finds no room, the segment is cut back to where it was.
 
+use protocol::index::{Place, block_key, footprint};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use protocol::{Cid, OwnerId};
 use super::command::{Claim, Put};
 use super::draft::{Changes, Draft};
 use super::error::StoreError;
-use super::index::{Place, block_key, footprint};
 use super::task::Writer;
 use crate::env::{Disk, DiskError, DiskFile, Durability, Env, Map};
 

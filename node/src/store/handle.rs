@@ -1,5 +1,6 @@
 //! The handle to a store: what the rest of the program holds.
 
+use protocol::index;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{Claim, Command, Put};
 use super::error::StoreError;
-use super::index;
 use super::metrics::StoreMetrics;
 use super::settings::{StoreSettings, Usage};
 use super::task::Writer;

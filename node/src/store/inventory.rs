@@ -5,6 +5,7 @@
 //! whoever wrote a corrupt copy anew. Which blocks are roots is not told yet: nobody uses it, so no row has the mark.
 //! Owns nothing. Never: changes a map; reads bytes of blocks.
 
+use protocol::index::{self, Place};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use protocol::{Cid, OwnerId};
 
 use super::error::StoreError;
 use super::handle::Store;
-use super::index::{self, Place};
 use crate::env::{Disk, DiskError, Env, Home, Map, MapReader};
 
 /// References that one call looks at: some milliseconds, after which others may read.

@@ -14,7 +14,6 @@ mod draft;
 mod error;
 mod group;
 mod handle;
-mod index;
 mod inventory;
 #[cfg(test)]
 mod inventory_test;

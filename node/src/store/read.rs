@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use protocol::Cid;
+use protocol::index::{Place, block_key};
 use protocol::record::{RECORD_HEADER_BYTES, RecordHeader, checksum};
 
 use super::command::Command;
 use super::error::StoreError;
 use super::handle::{Shared, Store};
-use super::index::{Place, block_key};
 use super::segment;
 use crate::env::{Disk, DiskError, DiskFile, Env, Map};
 

@@ -4,6 +4,7 @@
 //! when less of it is garbage, and when there is no room for a put, when little of it is. One step copies a bounded number of bytes, so that puts wait little. The file goes only
 //! after the index durably says that nothing lies in it.
 
+use protocol::index::{self, Place, Segment, block_in, footprint, segment_key};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use protocol::limits::{STORE_RECLAIM_STEP_BYTES, STORE_STEP_RECORDS};
 
 use super::draft::Draft;
 use super::error::StoreError;
-use super::index::{self, Place, Segment, block_in, footprint, segment_key};
 use super::read::Found;
 use super::segment;
 use super::task::Writer;

@@ -6,6 +6,7 @@
 //! cut off. A segment that the index does not know at all means that the index was lost: then everything in
 //! it is kept for an owner that never lets go, because nobody can tell any more who does.
 
+use protocol::index::{Place, Segment, TOTALS_KEY, Totals, block_key, segment_in};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use protocol::{Cid, OwnerId};
 use super::draft::Draft;
 use super::error::StoreError;
 use super::handle::Shared;
-use super::index::{Place, Segment, TOTALS_KEY, Totals, block_key, segment_in};
 use super::segment::{self, Table};
 use super::settings::StoreSettings;
 use super::task::{Active, Writer, segments_range};

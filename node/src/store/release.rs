@@ -4,12 +4,12 @@
 //! was released before a crash stays released.
 
 use protocol::OwnerId;
+use protocol::index::{self, Place, block_in, owner_in};
 use protocol::limits::STORE_RELEASE_STEP;
 
 use super::command::Released;
 use super::draft::Draft;
 use super::error::StoreError;
-use super::index::{self, Place, block_in, owner_in};
 use super::task::Writer;
 use crate::env::{Disk, Durability, Env, Map};
 

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 use protocol::Cid;
+use protocol::index::{self, Place, footprint};
 
 use super::error::StoreError;
 use super::handle::Store;
-use super::index::{self, Place, footprint};
 use crate::env::{Batch, Disk, Durability, Env, Map};
 
 /// A block of the index.

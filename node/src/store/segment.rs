@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::index::{Segment, Totals};
+use protocol::index::{Segment, Totals};
 
 /// Returns the name of a segment's file.
 pub(super) fn name_of(number: u32) -> String {

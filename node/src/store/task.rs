@@ -4,6 +4,7 @@
 //! steps in between. Owns the table of segments and the active segment. Never: touches the disk again after
 //! a failure.
 
+use protocol::index::{self, Place, SEGMENT_KEYS, Segment, segment_key};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -17,7 +18,6 @@ use super::draft::{Changes, Draft};
 use super::error::StoreError;
 use super::group::Member;
 use super::handle::Shared;
-use super::index::{Place, SEGMENT_KEYS, Segment, segment_key};
 use super::read::Found;
 use super::segment::{self, Table};
 use super::settings::StoreSettings;
@@ -331,5 +331,5 @@ impl<E: Env> Writer<E> {
 
 /// What the keys of segments begin with, as a range of the map `Segments`.
 pub(super) fn segments_range() -> (bytes::Bytes, Option<bytes::Bytes>) {
-    super::index::range_of(SEGMENT_KEYS)
+    index::range_of(SEGMENT_KEYS)
 }
