@@ -265,6 +265,18 @@ pub const UPLOAD_WINDOW_BYTES: u32 = 16 << 20;
 /// Bytes that one download may fetch ahead of what it delivered.
 pub const DOWNLOAD_WINDOW_BYTES: u32 = 16 << 20;
 
+/// Bytes of blocks that all uploads of a peer may hold together, and about as much that all its downloads fetch ahead:
+/// each of those may hold a chunk, and one or two that its consumer is being given, however many there are. Chosen so
+/// that a daemon stays below 300 MiB with what RocksDB and the connections take.
+pub const TRANSFER_BYTES_MAX: u32 = 96 << 20;
+
+/// Uploads and downloads under way at once. Each holds a connection and a few KiB besides its blocks.
+pub const TRANSFERS_MAX: u32 = 256;
+
+/// How long the consumer of a download may take nothing while there is something for it: longer than somebody looks at
+/// a page of what comes through a pipe. After that it has gone without saying so, and holds a place that others need.
+pub const UNREAD_MAX: Duration = Duration::from_secs(300);
+
 /// How long a request for one block may take before another holder is tried.
 /// Guess: 2 MiB at 1 MB/s and some waiting; measure in a simulation of slow links.
 pub const BLOCK_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,4 +5,5 @@ pub mod chaos;
 pub mod content;
 pub mod harness;
 pub mod http;
+mod process;
 pub mod sim;

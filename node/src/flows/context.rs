@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use protocol::limits::{CHUNK_BYTES, DOWNLOAD_WINDOW_BYTES};
+use protocol::limits::{TRANSFER_BYTES_MAX, TRANSFERS_MAX};
 use protocol::metadata::{query, session_of};
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
@@ -18,14 +18,6 @@ use crate::peers::Peers;
 use crate::rpc::Rpc;
 use crate::sessions::Sessions;
 use crate::store::Store;
-
-/// Bytes of blocks that all uploads of this peer may hold together, and about as much that all downloads fetch ahead:
-/// each of those may hold a chunk, and one or two that its consumer is being given, however many there are. Chosen so
-/// that a daemon stays below 300 MiB with what RocksDB and the connections take.
-const TRANSFER_BYTES_MAX: usize = 96 << 20;
-
-/// Uploads and downloads under way at once. Each holds a connection and a few KiB besides its blocks.
-const TRANSFERS_MAX: usize = 256;
 
 /// How often a peer looks whether it has caught up.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
@@ -98,8 +90,8 @@ impl<E: Env> Context<E> {
             planted,
             renewed: Renewed::default(),
             settled: Arc::default(),
-            memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX)),
-            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX as usize)),
+            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX as usize)),
         }
     }
 
@@ -147,17 +139,9 @@ impl<E: Env> Context<E> {
     }
 
     /// Returns how many transfers are under way for clients.
-    pub(super) fn transfers_under_way(&self) -> usize {
-        TRANSFERS_MAX.saturating_sub(self.transfers.available_permits())
-    }
-
-    /// Returns how far a download may fetch ahead whose consumer has taken `taken` bytes: its share of what all
-    /// transfers may hold, and no more than it has shown that it takes, so that one that is not read holds little.
-    pub(super) fn window_bytes(&self, taken: u64) -> u32 {
-        let share = TRANSFER_BYTES_MAX / self.transfers_under_way().max(1);
-        let share = u32::try_from(share).unwrap_or(u32::MAX).min(DOWNLOAD_WINDOW_BYTES);
-        let shown = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(CHUNK_BYTES);
-        share.min(shown).max(CHUNK_BYTES)
+    pub(super) fn transfers_under_way(&self) -> u32 {
+        let free = u32::try_from(self.transfers.available_permits()).unwrap_or(TRANSFERS_MAX);
+        TRANSFERS_MAX.saturating_sub(free)
     }
 
     /// Returns a place among the transfers under way.

@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::FuturesUnordered;
 use protocol::dag::ByteRange;
-use protocol::limits::BLOCK_REQUEST_TIMEOUT;
-use protocol::transfer::{Download as Machine, DownloadConfig, DownloadInput, DownloadOutput};
+use protocol::limits::{BLOCK_REQUEST_TIMEOUT, UNREAD_MAX};
+use protocol::transfer::{
+    Download as Machine, DownloadConfig, DownloadInput, DownloadOutput, window_bytes,
+};
 use protocol::wire::{Class, Reply, Request};
 use protocol::{Cid, Codec, Fault, Instant, Kind, OwnerId, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -27,10 +28,6 @@ use crate::meta::Freshness;
 
 /// Pieces waiting for the consumer, beside the one that it reads.
 const PIECES_MAX: usize = 1;
-
-/// How long a consumer may take nothing while there is something for it: longer than somebody looks at a page of what
-/// comes through a pipe. After that it has gone without saying so, and holds a place that others need.
-const UNREAD_MAX: Duration = Duration::from_secs(300);
 
 /// Holders that one block's good bytes are written back to, at a time.
 const REPAIRS_MAX: usize = 8;
@@ -222,7 +219,7 @@ impl<E: Env> Flow<E> {
     }
 
     fn step(&mut self, input: DownloadInput) {
-        self.machine.set_window(self.context.window_bytes(self.taken));
+        self.machine.set_window(window_bytes(self.context.transfers_under_way(), self.taken));
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();

@@ -9,10 +9,12 @@ mod download;
 mod fetch;
 mod pace;
 mod upload;
+mod window;
 
 pub use candidate::{Candidate, ZoneIndex};
 pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};
+pub use window::window_bytes;
 
 #[cfg(test)]
 mod download_model_test;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::process;
 use crate::harness::tokens;
+use crate::process;
 
 /// How often the memory of a running client is looked at. The kernel forgets the peak when the process ends,
 /// so what it takes in its last moments is missed; the peak is a maximum, so nothing before that is.

@@ -20,11 +20,11 @@ use protocol::api::{Listing, ObjectOp, Source};
 use reqwest::Method;
 use serde::Serialize;
 
-use super::process;
 use super::report::{Table, median};
 use super::scratch::Scratch;
 use crate::harness::{Testnet, UpOptions};
 use crate::http::Http;
+use crate::process;
 
 /// Objects in the large bucket unless told otherwise.
 pub(super) const OBJECTS_DEFAULT: u64 = 1_000_000;

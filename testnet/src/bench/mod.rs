@@ -6,7 +6,6 @@
 mod client;
 mod command;
 mod meta;
-mod process;
 mod raw;
 mod report;
 mod scratch;

@@ -8,11 +8,11 @@ use protocol::Prng;
 use serde::Serialize;
 
 use super::client;
-use super::process;
 use super::report::Table;
 use super::scratch::{Scratch, compare};
 use crate::content::Content;
 use crate::harness::{Testnet, UpOptions};
+use crate::process;
 
 /// Bytes of the file unless told otherwise.
 pub(super) const SIZE_DEFAULT: u64 = 2 << 30;

@@ -11,12 +11,12 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::client::{self, Run};
-use super::process;
 use super::raw::{self, Raw};
 use super::report::{Table, median};
 use super::scratch::{Scratch, compare};
 use crate::content::Content;
 use crate::harness::{NodeState, Testnet, UpOptions};
+use crate::process;
 
 /// Bytes of the file unless told otherwise.
 pub(super) const SIZE_DEFAULT: u64 = 1 << 30;

@@ -32,6 +32,7 @@ mod steady;
 mod tickets;
 mod tmpfs;
 mod twenty;
+mod unread;
 mod vectors;
 mod views;
 mod wait;

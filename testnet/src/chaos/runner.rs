@@ -12,7 +12,7 @@ use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
     crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks, members,
-    paused, rot, scrub, settings, space, tickets, twenty, vectors, winners,
+    paused, rot, scrub, settings, space, tickets, twenty, unread, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 21] = [
+const SCENARIOS: [Scenario; 22] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -78,6 +78,11 @@ const SCENARIOS: [Scenario; 21] = [
         name: "crowd",
         shows: "more uploads than there is memory for a part of each do not stop each other",
         run: |ctx| crowd::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "unread",
+        shows: "downloads that nobody reads take little memory and delay nobody",
+        run: |ctx| unread::run(ctx).boxed_local(),
     },
     Scenario {
         name: "heal",

@@ -136,7 +136,6 @@ impl<E: Env> Healer<E> {
             self.departing.from = now.after(self.settle);
         }
         let in_flight = self.context.transfers_under_way();
-        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         self.budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
         let is_repaired = self.plan.is_empty() && self.copies.is_empty();
         if self.is_to_confirm && is_repaired {

@@ -72,7 +72,7 @@ async fn rewrite_one<E: Env>(
 async fn wait_for<E: Env>(context: &Context<E>, budget: &mut Budget) {
     loop {
         let now = context.env.now();
-        let in_flight = u32::try_from(context.transfers_under_way()).unwrap_or(u32::MAX);
+        let in_flight = context.transfers_under_way();
         budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
         let at = budget.next_deadline();
         if at <= now {

@@ -90,7 +90,6 @@ impl<E: Env> Scrubber<E> {
     /// Looks how busy this peer is, and keeps the place now and then.
     async fn look(&mut self, now: Instant) {
         let in_flight = self.context.transfers_under_way();
-        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         self.budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
         if now >= self.keep_at {
             self.keep_at = now.after(KEEP);

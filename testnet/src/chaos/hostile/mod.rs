@@ -21,6 +21,7 @@ use super::wait::{PATIENCE, Watch, until};
 use crate::content::Content;
 use crate::harness::{UpOptions, tokens};
 use crate::http::Http;
+use crate::process::resident_bytes;
 
 /// Times that cheap inputs are sent, on each kind of port. A quarter of them ends an HTTP connection in an
 /// error, which is then more than the daemon serves at a time: none may keep its place.
@@ -68,14 +69,14 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     // Many: once to warm up, so that only growth counts.
     let cheap: Vec<&Request> = requests.iter().filter(|request| request.is_cheap).collect();
     flood(ctx, &target, &cheap, ROUNDS / 4).await.context("the first rounds")?;
-    let resident_before = resident_bytes(target.pid)?;
+    let resident_before = target.resident_bytes()?;
     flood(ctx, &target, &cheap, ROUNDS).await.context("the rounds")?;
     let held = hold(&target).await.context("held connections")?;
     works(&stage, known, &cid).await.context("while connections are held")?;
     drop(held);
     works(&stage, known, &cid).await.context("after the rounds")?;
     until(PATIENCE, async || {
-        let grown = resident_bytes(target.pid)?.saturating_sub(resident_before);
+        let grown = target.resident_bytes()?.saturating_sub(resident_before);
         ensure!(grown < GROWTH_BYTES_MAX, "resident memory grew by {grown} bytes");
         Ok(())
     })
@@ -85,7 +86,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     // One sender, unnamed, on each of two ports.
     let allowed = 2 * (1 + watch.elapsed().as_secs() / 60);
     ensure!(lines <= allowed, "the log grew by {lines} lines, {allowed} were allowed");
-    let grown = resident_bytes(target.pid)?.saturating_sub(resident_before) >> 10;
+    let grown = target.resident_bytes()?.saturating_sub(resident_before) >> 10;
     ctx.note(format!("{inputs} inputs; memory grew by {grown} KiB, the log by {lines} lines"));
 
     // Whoever comes anew is let in, also one that has to connect by itself because nobody knows it.
@@ -115,6 +116,10 @@ impl Target {
             pid: node.pid,
             log: node.log.clone(),
         })
+    }
+
+    fn resident_bytes(&self) -> anyhow::Result<u64> {
+        resident_bytes(self.pid).context("the daemon has no resident memory")
     }
 }
 
@@ -187,14 +192,6 @@ async fn works(stage: &Stage, known: Content, cid: &str) -> anyhow::Result<()> {
         http.check(&url, cid, known).await.context("what was there before")?;
     }
     Ok(())
-}
-
-/// Returns the resident memory of a process.
-fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    Ok(kibibytes.context("the process has no resident memory")? << 10)
 }
 
 fn log_lines(path: &Path) -> anyhow::Result<u64> {

@@ -11,6 +11,8 @@ mod plan;
 mod redundancy;
 mod requests;
 mod storm;
+#[cfg(test)]
+mod unread_test;
 mod verdict;
 
 pub use faults::{Options, Outcome, Plant, run};

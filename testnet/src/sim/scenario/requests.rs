@@ -48,13 +48,13 @@ pub(super) fn object_name(key: &str) -> ObjectName {
 }
 
 /// Returns a request that nobody else makes.
-fn new_request(env: &SimEnv) -> RequestId {
+pub(super) fn new_request(env: &SimEnv) -> RequestId {
     let mut bytes = [0; 16];
     env.fill_secret(&mut bytes);
     RequestId(bytes)
 }
 
-fn actor() -> Actor {
+pub(super) fn actor() -> Actor {
     Actor::User(UserName::admin())
 }
 
