@@ -34,6 +34,10 @@ pub(crate) fn check_target(target: &Path, force: bool) -> Result<(), Fault> {
             Kind::Conflict,
             "a directory is there, which is never replaced; choose another name",
         ),
+        Ok(found) if !found.is_file() && !found.is_symlink() => refuse(
+            Kind::Conflict,
+            "a device, a pipe or a socket is there, which is never replaced; write to it with shoal cat",
+        ),
         Ok(_) if force => Ok(()),
         Ok(_) => {
             refuse(Kind::Conflict, "it exists; choose another name, or replace it with --force")

@@ -11,6 +11,7 @@ mod entry;
 pub mod env;
 pub mod flows;
 mod home;
+mod log_limiter;
 pub mod meta;
 pub mod net;
 pub mod node;

@@ -146,7 +146,7 @@ impl<E: Env> Node<E> {
         let (env, meta) = (&context.env, &context.meta);
         let guests = env.net().take_guests().ok_or_else(taken)?;
         env.spawn("members", flows::follow_members(context.clone(), self.cluster, first));
-        env.spawn("guests", flows::answer_guests(meta.clone(), self.cluster, guests));
+        env.spawn("guests", flows::answer_guests(env.clone(), meta.clone(), self.cluster, guests));
         env.spawn("locks", context.locks.clone().follow(meta.clone()));
         env.spawn("collect", flows::collect(context.clone()));
         env.spawn("drain", flows::drain(context.clone()));

@@ -47,7 +47,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         format!("cannot listen for HTTP on {}: choose another with --http", settings.http)
     })?;
     let disk = RealDisk::open(data_dir.path())
-        .with_context(|| format!("cannot open the index in {}", data_dir.path().display()))?;
+        .with_context(|| format!("cannot open what lies in {}", data_dir.path().display()))?;
     let capacity_bytes = match settings.capacity_bytes {
         Some(bytes) => bytes,
         None => disk.space().await.context("cannot measure the disk")?.total_bytes / 10 * 9,

@@ -8,13 +8,17 @@ use core::fmt::Debug;
 use core::time::Duration;
 use protocol::api::Asked;
 use protocol::dag::pb::Node;
-use protocol::dag::{FileBuilder, directory};
+use protocol::dag::{ByteRange, FileBuilder, Reader, directory};
+use protocol::format;
 use protocol::index;
 use protocol::invite::{
     JoinRequest, Ticket, WELCOME_PEERS_MAX, Welcome, decode_answer as decode_welcome,
     encode_answer as encode_welcome,
 };
-use protocol::metadata::{Command, Tag, decode_answer, encode_answer};
+use protocol::metadata::{
+    BucketName, Command, DisplayName, ObjectKey, Pin, Role, Tag, Totals, User, UserName,
+    decode_answer, encode_answer,
+};
 use protocol::placement::Partition;
 use protocol::raft::{self, Appended, Ask, Content, Letter, Place, Record};
 use protocol::record::RecordHeader;
@@ -43,7 +47,7 @@ struct Decoder {
     check: fn(&[u8]) -> bool,
 }
 
-const DECODERS: [Decoder; 25] = [
+const DECODERS: [Decoder; 28] = [
     Decoder { name: "frame_header", valid: headers, check: check_header },
     Decoder { name: "message", valid: heads, check: check_message },
     Decoder { name: "cid_bytes", valid: cids, check: check_cid_bytes },
@@ -52,6 +56,9 @@ const DECODERS: [Decoder; 25] = [
     Decoder { name: "hex_id_text", valid: hex_id_texts, check: check_hex_id_text },
     Decoder { name: "dag_node", valid: dag_nodes, check: check_dag_node },
     Decoder { name: "dag_directory", valid: directories, check: check_directory },
+    Decoder { name: "dag_reader", valid: dag_nodes, check: check_dag_reader },
+    Decoder { name: "name", valid: names, check: check_name },
+    Decoder { name: "state_row", valid: state_rows, check: check_state_row },
     Decoder { name: "record", valid: records, check: check_record },
     Decoder { name: "index_key", valid: index_keys, check: check_index_key },
     Decoder { name: "index_value", valid: index_values, check: check_index_value },
@@ -132,6 +139,42 @@ fn check_directory(input: &[u8]) -> bool {
     let Ok(node) = directory::parse_node(&Bytes::copy_from_slice(input)) else { return false };
     assert!(node.entries.iter().all(|entry| !entry.name.contains(['/', '\0'])));
     true
+}
+
+fn check_dag_reader(input: &[u8]) -> bool {
+    let root = Cid::of(Codec::DagPb, input);
+    let mut reader = Reader::new(root, ByteRange { start: 0, end: None });
+    assert_eq!(reader.next_wanted().map(|wanted| wanted.cid), Some(root));
+    if reader.supply(root, Bytes::copy_from_slice(input)).is_err() {
+        return false;
+    }
+    let handed: u64 = std::iter::from_fn(|| reader.next_bytes()).map(|b| b.len() as u64).sum();
+    assert!(reader.size().is_some_and(|size| handed <= size));
+    true
+}
+
+fn check_name(input: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(input) else { return false };
+    let accepted = [
+        BucketName::new(text).ok().map(String::from),
+        ObjectKey::new(text).ok().map(String::from),
+        DisplayName::new(text).ok().map(String::from),
+        Zone::new(text).map(|zone| zone.name().to_owned()),
+    ];
+    let mut accepted = accepted.into_iter().flatten().peekable();
+    let is_any = accepted.peek().is_some();
+    accepted.for_each(|name| assert!(name == text && !name.contains('\0')));
+    is_any
+}
+
+fn check_state_row(input: &[u8]) -> bool {
+    fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(input: &[u8]) -> bool {
+        let Ok(value) = format::decode::<T>("a value", input, usize::MAX) else { return false };
+        let again = format::encode("a value", &value, usize::MAX).expect("it has no bound");
+        assert_eq!(format::decode::<T>("a value", &again, usize::MAX), Ok(value));
+        true
+    }
+    survives::<User>(input) | survives::<Pin>(input) | survives::<Totals>(input)
 }
 
 fn check_record(input: &[u8]) -> bool {
@@ -386,6 +429,25 @@ fn directories() -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     directory::build(vec![entry("a"), entry("b")], &mut blocks).expect("the names are valid");
     blocks.into_iter().map(|block| block.bytes.to_vec()).collect()
+}
+
+fn names() -> Vec<Vec<u8>> {
+    ["photos", "2024/summer/beach.jpg", "zone-1"].map(Into::into).into()
+}
+
+fn state_rows() -> Vec<Vec<u8>> {
+    let user = User {
+        name: UserName::new("ada").expect("valid"),
+        role: Role::User,
+        created: WallTime::from_unix_millis(300),
+        buckets: 1,
+        tokens: 2,
+    };
+    let row = |row: Result<Bytes, _>| row.expect("it has no bound").to_vec();
+    vec![
+        row(format::encode("a value", &user, usize::MAX)),
+        row(format::encode("a value", &Totals::default(), usize::MAX)),
+    ]
 }
 
 fn records() -> Vec<Vec<u8>> {

@@ -16,7 +16,7 @@ use super::file::{RealFile, space_at};
 use super::index::Index;
 use super::lane::{Health, Lane};
 use super::view::RealView;
-use super::writer::{self, Write};
+use super::writer::{self, Queued, Write};
 use crate::env::{Batch, Disk, DiskError, Durability, Home, Map, MapReader, Space};
 
 /// A peer's disk: a directory with an index and segment files. Clones are handles to the same one.
@@ -68,7 +68,9 @@ struct Senders {
 #[derive(Clone)]
 struct Database {
     index: Arc<Index>,
+    dir: PathBuf,
     writes: mpsc::Sender<Write>,
+    queued: Queued,
     reads: Lane,
 }
 
@@ -97,12 +99,12 @@ impl Database {
         let reads = Lane::start(reader, readers, threads)?;
         let (writes, queue) = mpsc::channel(DISK_LANE_CALLS_MAX);
         let run = {
-            let (index, health) = (Arc::clone(&index), health.clone());
+            let (index, health, dir) = (Arc::clone(&index), health.clone(), dir.clone());
             move || writer::run(home, &index, &health, &dir, queue)
         };
         let thread = thread::Builder::new().name(writer.into()).spawn(run);
         threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
-        Ok(Self { index, writes, reads })
+        Ok(Self { index, dir, writes, queued: Queued::default(), reads })
     }
 }
 
@@ -249,6 +251,30 @@ impl Disk for RealDisk {
         self.opened.look(home, move |index| question(&index.freeze())).await
     }
 
+    async fn transact<T: Send + 'static>(
+        &self,
+        home: Home,
+        change: impl FnOnce(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let Database { index, dir, queued, reads, .. } = self.opened.senders()?.database(home);
+        let health = self.opened.inner.health.clone();
+        let changed = reads.run(move || {
+            health.check()?;
+            let (batch, value) = change(&index.freeze())?;
+            // Two threads less have to be woken for it.
+            if queued.is_empty() {
+                writer::write_now(home, &index, &health, &dir, &batch)?;
+                return Ok((None, value));
+            }
+            Ok((Some(batch), value))
+        });
+        let (batch, value) = changed.await?;
+        if let Some(batch) = batch {
+            self.write(batch, Durability::Buffered).await?;
+        }
+        Ok(value)
+    }
+
     async fn freeze(&self, home: Home) -> Result<RealView, DiskError> {
         let senders = self.opened.senders()?;
         let place = Arc::clone(&senders.views).acquire_owned().await;
@@ -258,8 +284,8 @@ impl Disk for RealDisk {
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), DiskError> {
         let (reply, written) = oneshot::channel();
-        let writes = self.opened.senders()?.database(batch.home()?).writes;
-        let sent = writes.send(Write { batch, durability, reply }).await;
+        let Database { writes, queued, .. } = self.opened.senders()?.database(batch.home()?);
+        let sent = writes.send(Write { batch, durability, reply, place: queued.enter() }).await;
         sent.map_err(|_| DiskError::Closed)?;
         written.await.map_err(|_| DiskError::Closed)?
     }

@@ -52,7 +52,7 @@ impl Index {
         match DB::open_cf_descriptors(&index_options(), dir, families) {
             Ok(db) => Ok(Self { home, db, health }),
             Err(error) if is_full(&error) => Err(DiskError::Full),
-            Err(error) => Err(health.fail(format!("index: {}", error.into_string()))),
+            Err(error) => Err(health.fail(told(home, "cannot be opened", error))),
         }
     }
 
@@ -135,7 +135,7 @@ impl Index {
             if is_full(&error) {
                 DiskError::Full
             } else {
-                self.health.fail(format!("index write: {}", error.into_string()))
+                self.health.fail(told(self.home, "cannot be written", error))
             }
         })
     }
@@ -150,7 +150,7 @@ impl Index {
             if is_full(&error) {
                 DiskError::Full
             } else {
-                self.health.fail(format!("index flush: {}", error.into_string()))
+                self.health.fail(told(self.home, "cannot be flushed", error))
             }
         })
     }
@@ -176,6 +176,25 @@ impl Index {
             self.health.fail(detail)
         }
     }
+}
+
+/// Returns what to say of a failed database, and what to do where it is damaged.
+fn told(home: Home, what: &str, error: rocksdb::Error) -> String {
+    let (folder, remedy) = match home {
+        Home::Blocks => (
+            "index",
+            "move it away and start again: it is made anew from the segments, and small blocks come back from other peers",
+        ),
+        Home::Metadata => (
+            "metadata",
+            "remove this peer from its cluster, and let an empty directory join in its place: other peers have its copies",
+        ),
+    };
+    let remedy = match error.kind() {
+        ErrorKind::Corruption => format!("; {folder}/ is damaged: {remedy}"),
+        _ => String::new(),
+    };
+    format!("{folder}/ {what}: {}{remedy}", error.into_string())
 }
 
 impl Frozen<'_> {
@@ -263,7 +282,18 @@ fn map_options(map: Map, cache: &Cache) -> Options {
     table.set_metadata_block_size(INDEX_PART_BYTES);
     table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(5);
-    table.set_checksum_type(ChecksumType::XXH3);
+    table.set_checksum_type(match map {
+        // The store has a checksum of each. Were RocksDB to find a flipped bit first, while it merges tables, it would
+        // write nothing any more, and the whole peer be lost with one small block.
+        Map::Small => ChecksumType::NoChecksum,
+        Map::Blocks
+        | Map::References
+        | Map::Segments
+        | Map::Peers
+        | Map::RaftLog
+        | Map::RaftState
+        | Map::Metadata => ChecksumType::XXH3,
+    });
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_max_write_buffer_number(2);

@@ -1,11 +1,11 @@
 //! Lanes: threads that run blocking calls, one bounded queue in front of each kind.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use protocol::limits::DISK_LANE_CALLS_MAX;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::env::DiskError;
 
@@ -45,7 +45,7 @@ impl Health {
 /// Threads of one kind. Clones are handles to them; when all are gone, the threads finish and end.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
-    calls: mpsc::Sender<Call>,
+    calls: async_channel::Sender<Call>,
 }
 
 impl Lane {
@@ -55,15 +55,12 @@ impl Lane {
         count: usize,
         threads: &mut Vec<JoinHandle<()>>,
     ) -> Result<Self, DiskError> {
-        let (calls, queue) = mpsc::channel::<Call>(DISK_LANE_CALLS_MAX);
-        let queue = Arc::new(Mutex::new(queue));
+        let (calls, queue) = async_channel::bounded::<Call>(DISK_LANE_CALLS_MAX);
         for number in 0..count {
-            let queue = Arc::clone(&queue);
+            let queue = queue.clone();
             let run = move || {
-                loop {
-                    // One thread waits in the queue, the others for its lock; either way nobody spins.
-                    let call = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                    let Some(call) = call else { return };
+                // A call wakes one of the threads.
+                while let Ok(call) = queue.recv_blocking() {
                     call();
                 }
             };

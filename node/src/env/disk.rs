@@ -272,6 +272,25 @@ pub trait Disk: Clone + Send + Sync + 'static {
         question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
     ) -> impl Future<Output = Result<T, DiskError>> + Send;
 
+    /// Runs `change` over one state of a home, as [`Self::query`] does, and applies the batch that it returns, buffered,
+    /// behind everything that was queued before. For the one task that changes the keys which `change` reads:
+    /// what others write meanwhile is not in the state that it sees.
+    ///
+    /// # Errors
+    /// [`DiskError`], those of `change` among them; after any other but `Full` the state is unknown and the peer must
+    /// stop.
+    fn transact<T: Send + 'static>(
+        &self,
+        home: Home,
+        change: impl FnOnce(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, DiskError>> + Send {
+        async move {
+            let (batch, value) = self.query(home, change).await?;
+            self.write(batch, Durability::Buffered).await?;
+            Ok(value)
+        }
+    }
+
     /// Freezes the state of a home: every write that returned before is in it, none that begins later. Waits
     /// while [`protocol::limits::DISK_VIEWS_MAX`] are in use.
     ///

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::env::{Env, GuestQuestion, Net};
+use crate::log_limiter::LogLimiter;
 use crate::meta::{Freshness, Meta};
 
 /// How long a newcomer's admission may take to be agreed on.
@@ -55,15 +56,21 @@ pub(crate) async fn ask<E: Env>(
 
 /// Answers newcomers, one at a time, until the network stops.
 pub(crate) async fn answer_guests<E: Env>(
+    env: E,
     meta: Meta<E>,
     cluster: ClusterId,
     mut guests: mpsc::Receiver<GuestQuestion>,
 ) {
+    let mut limiter = LogLimiter::new();
     while let Some(GuestQuestion { from, question, answer }) = guests.recv().await {
         let outcome = admit(&meta, cluster, from, &question).await;
         match &outcome {
             Ok(_) => info!(peer = %from, "peer joined"),
-            Err(fault) => warn!(peer = %from, err = %fault, "peer not let in"),
+            // Anybody may ask, as often as the gate lets them.
+            Err(fault) if limiter.may_log(from, env.now()) => {
+                warn!(peer = %from, err = %fault, "peer not let in");
+            }
+            Err(_) => {}
         }
         // Whoever asked may have gone; it asks again, and is told the same.
         drop(answer.send(encode_answer(&outcome)));

@@ -22,6 +22,8 @@ const GROUP_JOBS_MAX: usize = 256;
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Pause before a full disk is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// Tries of a full disk for each line in the log.
+const TRIES_PER_LINE: u32 = 120;
 
 /// Who is told when a write is done.
 pub(super) enum Told {
@@ -176,13 +178,20 @@ pub(super) async fn write_when_there_is_room<E: Env>(
     batch: Batch,
     durability: Durability,
 ) -> Result<(), DiskError> {
+    let mut tries = 0;
     loop {
         match env.disk().write(batch.clone(), durability).await {
-            Err(DiskError::Full) => {
-                warn!("disk is full: metadata waits for room");
-                env.sleep_until(env.now().after(FULL_PAUSE)).await;
-            }
+            Err(DiskError::Full) => wait_for_room(env, &mut tries).await,
             outcome => return outcome,
         }
     }
+}
+
+/// Waits until a full disk is worth another try. Says so at the first, and every minute: the log may be on that disk.
+pub(super) async fn wait_for_room<E: Env>(env: &E, tries: &mut u32) {
+    if tries.is_multiple_of(TRIES_PER_LINE) {
+        warn!("disk is full: metadata waits for room");
+    }
+    *tries = tries.wrapping_add(1);
+    env.sleep_until(env.now().after(FULL_PAUSE)).await;
 }

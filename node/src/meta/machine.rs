@@ -21,7 +21,7 @@ use protocol::raft::{Configured, Content, Progress, Record, encode};
 
 use super::convert;
 use super::effects::Teller;
-use super::flusher::{Failure, write_when_there_is_room};
+use super::flusher::{Failure, wait_for_room, write_when_there_is_room};
 use super::log::{PROGRESS, io_error};
 use super::metrics::MetaMetrics;
 use super::settings::Observer;
@@ -29,7 +29,7 @@ use super::snapshot::{Contents, copy_view};
 use super::source::{Generation, end_of, key_in, read_progress};
 use super::types::{Applied, Entry, LeaderId, LogId, Payload, Seat, StoredMembership, Types};
 use super::watch::{FairReceiver, FairSender, channel};
-use crate::env::{Batch, Disk, DiskError, Durability, Env, Home, Map};
+use crate::env::{Batch, Disk, DiskError, Durability, Env, Home, Map, MapReader};
 
 /// Entries applied in one batch, and the bytes of commands after which no further one joins: what a reader may
 /// have to wait for, and what is held in memory meanwhile.
@@ -86,9 +86,11 @@ impl<E: Env> fmt::Debug for Machine<E> {
     }
 }
 
-/// What applying a batch of entries gave.
+/// Keys with their new values; `None` removes one.
+type Changes = Vec<(Bytes, Option<Bytes>)>;
+
+/// What applying a batch of entries gave, besides what it changed.
 struct Step {
-    changes: Vec<(Bytes, Option<Bytes>)>,
     /// One per entry.
     answers: Vec<Applied>,
     effects: Vec<Effect>,
@@ -152,20 +154,30 @@ impl<E: Env> Machine<E> {
                     Configured { at, configuration: convert::configuration(membership) };
             }
         }
-        let observed = self.observer.wants().then(|| entries.clone());
-        let count = entries.len() as u64;
-        let question = move |reader: &dyn crate::env::MapReader| {
-            Ok(apply_all(&Generation::new(reader, generation), entries))
+        let entries: Arc<[Entry]> = entries.into();
+        let encoded = encode("progress", &progress).map_err(|error| error.to_string())?;
+        let mut tries = 0;
+        let step = loop {
+            let (entries, encoded) = (Arc::clone(&entries), encoded.clone());
+            let change = move |reader: &dyn MapReader| {
+                Ok(match apply_all(&Generation::new(reader, generation), &entries) {
+                    Ok((changes, step)) => (batch_of(generation, changes, encoded), Ok(step)),
+                    Err(reason) => (Batch::default(), Err(reason)),
+                })
+            };
+            match self.env.disk().transact(Home::Metadata, change).await {
+                // The state is as it was: what comes of the entries is the same the next time.
+                Err(DiskError::Full) => wait_for_room(&self.env, &mut tries).await,
+                Err(error) => return Err(error.to_string()),
+                Ok(step) => break step?,
+            }
         };
-        let step = self.env.disk().query(Home::Metadata, question).await;
-        let step = step.map_err(|error| error.to_string())??;
-        self.write(generation, &step.changes, &progress).await?;
-        for entry in observed.iter().flatten() {
+        for entry in entries.iter().filter(|_| self.observer.wants()) {
             self.observer.applied(entry.log_id.index, &convert::record(entry));
         }
         let applied = progress.applied.map_or(0, |place| place.index + 1);
         *self.progress() = progress;
-        self.metrics.entries_applied.inc_by(count);
+        self.metrics.entries_applied.inc_by(entries.len() as u64);
         self.applied.modify(|slot| {
             *slot = applied;
             true
@@ -177,27 +189,6 @@ impl<E: Env> Machine<E> {
             }
         }
         Ok(())
-    }
-
-    async fn write(
-        &self,
-        generation: u32,
-        changes: &[(Bytes, Option<Bytes>)],
-        progress: &Progress,
-    ) -> Result<(), String> {
-        let mut batch = Batch::default();
-        for (key, value) in changes {
-            let key = key_in(generation, key);
-            match value {
-                Some(value) => batch.put(Map::Metadata, key, value.clone()),
-                None => batch.delete(Map::Metadata, key),
-            }
-        }
-        let progress = encode("progress", progress).map_err(|error| error.to_string())?;
-        batch.put(Map::RaftState, PROGRESS, progress);
-        write_when_there_is_room(&self.env, batch, Durability::Buffered)
-            .await
-            .map_err(|error| error.to_string())
     }
 
     fn meta(&self) -> Result<Meta, io::Error> {
@@ -236,13 +227,27 @@ impl<E: Env> Machine<E> {
     }
 }
 
+/// Returns the batch of what entries changed in a generation, and how far they were applied.
+fn batch_of(generation: u32, changes: Changes, progress: Bytes) -> Batch {
+    let mut batch = Batch::default();
+    for (key, value) in changes {
+        let key = key_in(generation, &key);
+        match value {
+            Some(value) => batch.put(Map::Metadata, key, value),
+            None => batch.delete(Map::Metadata, key),
+        }
+    }
+    batch.put(Map::RaftState, PROGRESS, progress);
+    batch
+}
+
 /// Applies entries to a draft over a generation.
-fn apply_all(source: &Generation<'_>, entries: Vec<Entry>) -> Result<Step, String> {
+fn apply_all(source: &Generation<'_>, entries: &[Entry]) -> Result<(Changes, Step), String> {
     let mut draft = Draft::new(source);
     let mut answers = Vec::with_capacity(entries.len());
     let mut effects = Vec::new();
     for entry in entries {
-        let Record { at, content } = convert::record(&entry);
+        let Record { at, content } = convert::record(entry);
         let answer = match content {
             Content::Blank | Content::Configuration(_) => Bytes::new(),
             Content::Command(bytes) => {
@@ -256,7 +261,7 @@ fn apply_all(source: &Generation<'_>, entries: Vec<Entry>) -> Result<Step, Strin
         };
         answers.push(Applied(answer));
     }
-    Ok(Step { changes: draft.into_changes(), answers, effects })
+    Ok((draft.into_changes(), Step { answers, effects }))
 }
 
 impl<E: Env> RaftStateMachine<Types> for Machine<E> {

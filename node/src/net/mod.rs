@@ -15,7 +15,6 @@ pub mod identity;
 mod latest;
 mod lines;
 mod links;
-mod malformed;
 mod metrics;
 mod real;
 mod sessions;

@@ -26,13 +26,13 @@ use super::identity::{peer_from_libp2p, peer_to_libp2p};
 use super::latest::Latest;
 use super::lines::{Lines, Note};
 use super::links::{Links, PerClass};
-use super::malformed::LogLimiter;
 use super::metrics::NetMetrics;
 use super::sessions::{Admission, SessionEvent};
 use super::settings::{NetSettings, StartError};
 use super::transport::{self, Stack};
 use super::wanted::{Wanted, answer};
 use crate::env::{GuestQuestion, Inbound, NetEvent};
+use crate::log_limiter::LogLimiter;
 
 /// Events that wait for room in their channel. Then the swarm is not polled until there is some.
 const BACKLOG_MAX: usize = 1024;
@@ -76,6 +76,7 @@ pub(super) struct SwarmTask {
     bootstrap: Bootstrap,
     to_meet: ToMeet,
     limiter: LogLimiter,
+    started: Instant,
     listening: BTreeSet<Multiaddr>,
     backlog: VecDeque<NetEvent>,
     wanted: Wanted,
@@ -133,6 +134,7 @@ impl SwarmTask {
             bootstrap: Bootstrap::new(bootstrap, Instant::now()),
             to_meet: ToMeet::new(),
             limiter: LogLimiter::new(),
+            started: Instant::now(),
             listening: BTreeSet::new(),
             backlog: VecDeque::new(),
             wanted: Wanted::new(),
@@ -278,6 +280,12 @@ impl SwarmTask {
         }
     }
 
+    /// Returns the time since this task was made, which is as good as any for what it is used for.
+    fn now(&self) -> protocol::Instant {
+        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        protocol::Instant::from_nanos(nanos)
+    }
+
     fn on_note(&mut self, note: Note) {
         match note {
             Note::WriteFailed { peer, class } => {
@@ -286,7 +294,7 @@ impl SwarmTask {
             Note::Malformed { peer, class, err } => {
                 self.parts.metrics.malformed_frame();
                 if let Some(name) = peer_from_libp2p(&peer)
-                    && self.limiter.may_log(name, Instant::now())
+                    && self.limiter.may_log(name, self.now())
                 {
                     warn!(peer = %name, class = class.name(), %err, "malformed frame ended connection");
                 }

@@ -2,12 +2,15 @@
 //!
 //! Never: logic. A request that needs a decision is a machine's business.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use protocol::wire::{Reply, Request};
 use protocol::{Cid, Fault, Kind, PeerId};
 use tracing::warn;
 
 use crate::env::Env;
 use crate::flows::Heal;
+use crate::log_limiter::LogLimiter;
 use crate::meta::Meta;
 use crate::rpc::Handler;
 use crate::store::{Store, StoreError};
@@ -19,13 +22,15 @@ pub struct PeerHandler<E: Env> {
     store: Store<E>,
     meta: Meta<E>,
     heal: Heal,
+    limiter: Arc<Mutex<LogLimiter>>,
 }
 
 impl<E: Env> PeerHandler<E> {
     /// Returns the handler over these services.
     #[must_use]
     pub fn new(env: E, store: Store<E>, meta: Meta<E>, heal: Heal) -> Self {
-        Self { env, store, meta, heal }
+        let limiter = Arc::new(Mutex::new(LogLimiter::new()));
+        Self { env, store, meta, heal, limiter }
     }
 }
 
@@ -37,7 +42,11 @@ impl<E: Env> Handler for PeerHandler<E> {
                 // Checked before it is kept: later uploads of the same content rely on this copy.
                 let checked = bytes.clone();
                 if !self.env.compute(move || cid.matches(&checked)).await {
-                    warn!(peer = %from, %cid, "block refused: it does not hash to its name");
+                    let limiter = self.limiter.lock();
+                    let mut limiter = limiter.unwrap_or_else(PoisonError::into_inner);
+                    if limiter.may_log(from, self.env.now()) {
+                        warn!(peer = %from, %cid, "block refused: it does not hash to its name");
+                    }
                     return Err(Fault::new(
                         Kind::Invalid,
                         format!("the bytes do not hash to {cid}"),

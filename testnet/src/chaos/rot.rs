@@ -1,6 +1,8 @@
 //! Bytes that change on a disk: found, counted, never served.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use protocol::Cid;
@@ -26,9 +28,20 @@ const CHUNK_BYTES: u64 = 1 << 20;
 const DAMAGED: usize = 100;
 const FORGED: usize = 25;
 
+/// Objects of one block each, which lie in the index; every peer of three holds all of them.
+const SMALL: u32 = 120;
+
+/// Bytes of each.
+const SMALL_BYTES: u64 = 20_000;
+
+/// Times that a peer with damage in its index takes new blocks and is started again. Every start makes a table of what
+/// came since the last one, and a few of these are merged.
+const MERGES: u32 = 6;
+
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     several_holders(ctx).await.context("three holders")?;
+    in_the_index(ctx).await.context("small blocks")?;
     for damage in [Damage::Flip, Damage::Forge] {
         only_holder(ctx, damage).await.with_context(|| format!("one holder, {damage:?}"))?;
     }
@@ -131,6 +144,66 @@ async fn downloads_find_it(
     })
     .await?;
     Ok(())
+}
+
+/// Bytes change in small blocks, and the tables that they are in are merged: neither costs more than those blocks.
+async fn in_the_index(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions { nodes: vec![3], ..UpOptions::default() }).await?;
+    let (victim, gateway) = ("a1", stage.url("a0")?);
+    let mut kept = Vec::new();
+    let store = async |kept: &mut Vec<(String, Content)>, seeds: Range<u32>| {
+        for seed in seeds {
+            let content = Content { seed, size: SMALL_BYTES };
+            kept.push((ctx.http.upload(&gateway, content).await?.cid, content));
+        }
+        anyhow::Ok(())
+    };
+    store(&mut kept, 0..SMALL).await?;
+    // What is only in the log so far gets its table at the next start.
+    stage.net().kill(victim)?;
+    stage.net().restart(victim).await?;
+    stage.net().stop(victim)?;
+    let index = stage.node(victim)?.data_dir.join("index");
+    let damaged = flip_in_tables(&index, &kept)?;
+    ensure!(damaged >= DAMAGED, "only {damaged} small blocks lie in tables");
+    stage.net().restart(victim).await?;
+
+    for round in 0..MERGES {
+        let url = stage.url(victim)?;
+        for (cid, content) in &kept {
+            ctx.http.check(&url, cid, *content).await.with_context(|| format!("round {round}"))?;
+        }
+        if round == 0 {
+            let counted = ctx.http.metric(&url, "shoal_store_corrupt_blocks_total").await?;
+            ensure!(counted >= damaged as u64, "{counted} found of {damaged}");
+        }
+        let from = SMALL + 10 * round;
+        store(&mut kept, from..from + 10).await?;
+        stage.net().kill(victim)?;
+        stage.net().restart(victim).await.with_context(|| format!("start {round}"))?;
+    }
+    stage.ensure_running(victim)
+}
+
+/// Flips a bit in each of these blocks that lies in a table, and returns how many do.
+fn flip_in_tables(index: &Path, kept: &[(String, Content)]) -> anyhow::Result<usize> {
+    let mut flipped = BTreeSet::new();
+    for entry in std::fs::read_dir(index)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|end| end != "sst") {
+            continue;
+        }
+        let mut table = std::fs::read(&path)?;
+        for (cid, content) in kept {
+            let block = content.slice(0, content.size);
+            if let Some(at) = table.windows(block.len()).position(|part| part == block) {
+                table[at + block.len() / 2] ^= 1;
+                flipped.insert(cid);
+            }
+        }
+        std::fs::write(&path, table)?;
+    }
+    Ok(flipped.len())
 }
 
 async fn only_holder(ctx: &Ctx, damage: Damage) -> anyhow::Result<()> {

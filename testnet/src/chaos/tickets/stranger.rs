@@ -21,7 +21,7 @@ use protocol::wire::{Class, FrameHeader, Message, Request, protocol_name};
 use protocol::{Cid, ClusterId, Kind};
 
 use super::super::stage::{Ctx, Stage};
-use super::super::wait::{PATIENCE, within};
+use super::super::wait::{PATIENCE, Watch, within};
 use crate::content::Content;
 
 /// Times that it asks for a block.
@@ -46,6 +46,7 @@ pub(super) async fn run(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
     let (cluster, cid): (ClusterId, Cid) = (cluster.id.parse()?, cid.parse()?);
     let stranger = Stranger::new(stage.node("a0")?.addrs.first().context("no address")?)?;
 
+    let (refusals_before, watch) = (refusals(stage)?, Watch::start());
     let mut connection = stranger.connect().await?;
     let guest = stranger.ask(&mut connection, GUEST, &[]).await?;
     ensure!(guest.is_agreed, "not even what is open to everybody was agreed to: {guest:?}");
@@ -69,10 +70,19 @@ pub(super) async fn run(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
         }
     }
     ensure!(told > 0, "none of {GUESSES} guessed tickets was answered");
+    let lines = refusals(stage)? - refusals_before;
+    let allowed = 1 + watch.elapsed().as_secs() / 60;
+    ensure!(lines as u64 <= allowed, "the log names one stranger {lines} times");
     ctx.note(format!(
         "a stranger asked {TRIES} times for a block, and guessed {GUESSES} tickets, of which {told} were answered"
     ));
     Ok(())
+}
+
+/// Returns how often the log of the peer that is asked says that somebody was not let in.
+fn refusals(stage: &Stage) -> anyhow::Result<usize> {
+    let log = std::fs::read_to_string(&stage.node("a0")?.log)?;
+    Ok(log.lines().filter(|line| line.contains("peer not let in")).count())
 }
 
 /// Returns a question for a block, as members ask it.
