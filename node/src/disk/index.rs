@@ -190,11 +190,9 @@ fn told(home: Home, what: &str, error: rocksdb::Error) -> String {
             "remove this peer from its cluster, and let an empty directory join in its place: other peers have its copies",
         ),
     };
-    let remedy = match error.kind() {
-        ErrorKind::Corruption => format!("; {folder}/ is damaged: {remedy}"),
-        _ => String::new(),
-    };
-    format!("{folder}/ {what}: {}{remedy}", error.into_string())
+    let is_damaged = error.kind() == ErrorKind::Corruption;
+    let text = format!("{folder}/ {what}: {}", error.into_string());
+    if is_damaged { format!("{text}; {folder}/ is damaged: {remedy}") } else { text }
 }
 
 impl Frozen<'_> {
