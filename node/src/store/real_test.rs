@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::testing::TestEnv;
 use super::{Store, StoreError, StoreSettings, start};
 use crate::disk::RealDisk;
-use crate::env::{Batch, Disk, DiskError, DiskFile, Durability, Map};
+use crate::env::{Batch, Disk, DiskError, DiskFile, Durability, Home, Map};
 
 type RealStore = Store<TestEnv<RealDisk>>;
 
@@ -161,6 +161,33 @@ async fn a_lost_index_is_made_again() {
     let running = bench.start().await;
     assert_eq!(running.store.get(cid).await.unwrap(), Some(bytes));
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reads_what_was_written_and_comes_behind_what_is_queued() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(dir.path()).unwrap();
+    let put = |value: &str| {
+        let mut batch = Batch::default();
+        batch.put(Map::Peers, "key", value.to_owned());
+        batch
+    };
+    for round in 0..50 {
+        disk.write(put("read"), Durability::Buffered).await.unwrap();
+        // Given a write that has been queued, and waits for its sync.
+        let mut queued = std::pin::pin!(disk.write(put("queued"), Durability::Synced));
+        assert!(futures::poll!(&mut queued).is_pending());
+        let (value, batch) = (format!("last {round}"), put(&format!("last {round}")));
+        let transaction = disk.transact(Home::Blocks, move |reader| {
+            let found = reader.get(Map::Peers, b"key")?;
+            Ok((batch, found.is_some_and(|found| found == "read" || found == "queued")))
+        });
+        let (written, found) = tokio::join!(queued, transaction);
+        written.unwrap();
+        assert!(found.unwrap(), "round {round}");
+        let key = Bytes::from("key");
+        assert_eq!(disk.get(Map::Peers, key).await.unwrap(), Some(value.into()), "round {round}");
+    }
 }
 
 #[tokio::test]
