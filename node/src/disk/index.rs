@@ -280,18 +280,10 @@ fn map_options(map: Map, cache: &Cache) -> Options {
     table.set_metadata_block_size(INDEX_PART_BYTES);
     table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(5);
-    table.set_checksum_type(match map {
-        // The store has a checksum of each. Were RocksDB to find a flipped bit first, while it merges tables, it would
-        // write nothing any more, and the whole peer be lost with one small block.
-        Map::Small => ChecksumType::NoChecksum,
-        Map::Blocks
-        | Map::References
-        | Map::Segments
-        | Map::Peers
-        | Map::RaftLog
-        | Map::RaftState
-        | Map::Metadata => ChecksumType::XXH3,
-    });
+    // The store has a checksum of each small block. Were RocksDB to find a flipped bit first, while it merges tables, it
+    // would write nothing any more, and the whole peer be lost with one small block.
+    let is_small = map == Map::Small;
+    table.set_checksum_type(if is_small { ChecksumType::NoChecksum } else { ChecksumType::XXH3 });
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_max_write_buffer_number(2);
