@@ -96,6 +96,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("shoal");
     node.register_metrics(&mut registry);
     net.metrics().register(&mut registry);
+    disk.register_metrics(&mut registry);
     let api = Arc::new(Api {
         node: node.clone(),
         registry,

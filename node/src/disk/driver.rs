@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use protocol::limits::{
     DISK_LANE_CALLS_MAX, DISK_METADATA_READ_THREADS, DISK_READ_THREADS, DISK_VIEWS_MAX,
 };
@@ -46,6 +48,8 @@ impl std::fmt::Debug for Opened {
 struct Inner {
     files_dir: PathBuf,
     health: Health,
+    /// Small blocks, at least, that were cut off with the damaged log of their index.
+    cut_blocks: Counter,
     /// `None` once closed.
     lanes: RwLock<Option<Lanes>>,
 }
@@ -126,9 +130,19 @@ impl RealDisk {
         let metadata = Database::open(Home::Metadata, metadata_dir, &health, &mut threads)?;
         let changes = Lane::start("disk-write", 1, &mut threads)?;
         let views = Arc::new(Semaphore::new(DISK_VIEWS_MAX));
+        let cut_blocks = Counter::default();
+        cut_blocks.inc_by(blocks.index.cut_blocks());
         let senders = Senders { blocks, metadata, changes, views };
         let lanes = RwLock::new(Some(Lanes { senders, threads }));
-        Ok(Self { opened: Opened { inner: Arc::new(Inner { files_dir, health, lanes }) } })
+        let inner = Inner { files_dir, health, cut_blocks, lanes };
+        Ok(Self { opened: Opened { inner: Arc::new(inner) } })
+    }
+
+    /// Adds what the disk counts to `registry`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let help =
+            "Small blocks, at least, cut off with the damaged log of the index at the last start";
+        registry.register("disk_cut_blocks", help, self.opened.inner.cut_blocks.clone());
     }
 
     /// Finishes what was asked before and closes the index. Later calls fail with [`DiskError::Closed`].

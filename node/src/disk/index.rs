@@ -4,17 +4,18 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily,
-    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
-    FlushOptions, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, DB,
+    DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, Direction, ErrorKind, FlushOptions,
+    IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::lane::Health;
+use super::recovery::{self, Marks, Recovered, Refused};
 use crate::env::{Batch, Change, DiskError, Durability, Home, Map, MapReader};
 
 /// Bytes of the cache that all maps of a home share. Memory of a daemon is dear: indexes of a TB of large blocks are
 /// some 200 MB, of which the hot part is small.
-const CACHE_BYTES: usize = 32 << 20;
+pub(super) const CACHE_BYTES: usize = 32 << 20;
 /// Bytes that all write buffers take together; above, the largest is flushed.
 const WRITE_BUFFERS_BYTES: usize = 32 << 20;
 /// Bytes of the write buffer of small blocks, and of each other map.
@@ -33,6 +34,8 @@ const FILES_OPEN_MAX: i32 = 256;
 pub(super) struct Index {
     home: Home,
     db: DB,
+    marks: Marks,
+    cut_blocks: u64,
     health: Health,
 }
 
@@ -45,15 +48,22 @@ pub(super) struct Frozen<'a> {
 impl Index {
     /// Opens the index of `home` in `dir`, creating it where it is missing.
     pub(super) fn open(home: Home, dir: &Path, health: Health) -> Result<Self, DiskError> {
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let maps = Map::ALL.into_iter().filter(|map| map.home() == home);
-        let families =
-            maps.map(|map| ColumnFamilyDescriptor::new(map.name(), map_options(map, &cache)));
-        match DB::open_cf_descriptors(&index_options(), dir, families) {
-            Ok(db) => Ok(Self { home, db, health }),
-            Err(error) if is_full(&error) => Err(DiskError::Full),
-            Err(error) => Err(health.fail(told(home, "cannot be opened", error))),
+        match recovery::open(home, dir) {
+            Ok(Recovered { db, marks, cut_blocks }) => {
+                Ok(Self { home, db, marks, cut_blocks, health })
+            }
+            Err(Refused::Error(error)) if is_full(&error) => Err(DiskError::Full),
+            Err(Refused::Error(error)) => Err(health.fail(told(home, "cannot be opened", error))),
+            Err(Refused::Forgotten(error)) => {
+                let what = "lacks a part of what this peer had agreed to";
+                Err(health.fail(told(home, what, error)))
+            }
         }
+    }
+
+    /// Returns how many small blocks, at least, were cut off with the damaged part of the log when it was opened.
+    pub(super) fn cut_blocks(&self) -> u64 {
+        self.cut_blocks
     }
 
     pub(super) fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
@@ -130,8 +140,11 @@ impl Index {
             }
         }
         let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.db.write_opt(group, &options).map_err(|error| {
+        let is_synced = durability == Durability::Synced;
+        options.set_sync(is_synced);
+        let written =
+            self.marks.write(group, is_synced, |group| self.db.write_opt(group, &options));
+        written.map_err(|error| {
             if is_full(&error) {
                 DiskError::Full
             } else {
@@ -145,7 +158,9 @@ impl Index {
     pub(super) fn settle(&self) -> Result<(), DiskError> {
         let maps = Map::ALL.into_iter().filter(|map| map.home() == self.home);
         let families = maps.map(|map| self.family(map)).collect::<Result<Vec<_>, _>>()?;
-        let families: Vec<_> = families.iter().collect();
+        // Without the family of the mark the log would have to stay for its sake.
+        let marks = self.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME);
+        let families: Vec<_> = families.iter().chain(&marks).collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| {
             if is_full(&error) {
                 DiskError::Full
@@ -248,14 +263,15 @@ fn is_full(error: &rocksdb::Error) -> bool {
     text.contains("No space left on device") || text.contains("Disk quota exceeded")
 }
 
-fn index_options() -> Options {
+/// Returns the options of every index, but for how its log is read.
+pub(super) fn index_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
+    // All maps go to tables together: what is in none of them is a prefix of the log that remains, and short.
+    options.set_atomic_flush(true);
     options.set_track_and_verify_wals_in_manifest(true);
-    // After a crash the log is good up to where it was synced, and perhaps beyond: a prefix either way.
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
     options.set_max_open_files(FILES_OPEN_MAX);
@@ -267,7 +283,8 @@ fn index_options() -> Options {
     options
 }
 
-fn map_options(map: Map, cache: &Cache) -> Options {
+/// Returns the options of one map.
+pub(super) fn map_options(map: Map, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_bloom_filter(10.0, false);

@@ -8,6 +8,7 @@ mod driver;
 mod file;
 mod index;
 mod lane;
+mod recovery;
 mod view;
 mod writer;
 

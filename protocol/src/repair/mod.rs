@@ -2,7 +2,7 @@
 //!
 //! Two peers compare [`Summary`]s ([`Comparison`]), then the rows of what differs ([`RowComparison`]);
 //! [`Findings`] turn the answers of all holders into repairs, a [`Plan`] orders them, a [`Budget`] says when
-//! the next may start. [`may_drop`] says when a peer that should no longer hold a partition may let go of it,
+//! the next may start, [`Rounds`] when the next comparison may. [`may_drop`] says when a peer that should no longer hold a partition may let go of it,
 //! [`Scrub`] what to read again. Why it is done so: `protocol/decisions/0014-repair.md`.
 //! Never: IO, clocks; moves a block; decides which owners are dead (the metadata does).
 
@@ -14,6 +14,7 @@ mod findings;
 mod leave;
 mod message;
 mod plan;
+mod rounds;
 mod row;
 mod rows;
 mod scrub;
@@ -28,6 +29,7 @@ pub use findings::{Findings, Repair};
 pub use leave::{Confirmations, Evidence, Keep, may_drop};
 pub use message::{Answer, Page, Question, RepairFormatError};
 pub use plan::Plan;
+pub use rounds::{RoundEnd, Rounds};
 pub use row::{Row, RowKey};
 pub use rows::{Missing, RowComparison, RowStep, Side};
 pub use scrub::{Scrub, ScrubSettings, ScrubStatus};

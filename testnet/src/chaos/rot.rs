@@ -41,7 +41,8 @@ const MERGES: u32 = 6;
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     several_holders(ctx).await.context("three holders")?;
-    in_the_index(ctx).await.context("small blocks")?;
+    in_the_index(ctx).await.context("small blocks in tables")?;
+    in_the_log(ctx).await.context("small blocks in the log")?;
     for damage in [Damage::Flip, Damage::Forge] {
         only_holder(ctx, damage).await.with_context(|| format!("one holder, {damage:?}"))?;
     }
@@ -150,21 +151,13 @@ async fn downloads_find_it(
 async fn in_the_index(ctx: &Ctx) -> anyhow::Result<()> {
     let mut stage = ctx.stage(&UpOptions { nodes: vec![3], ..UpOptions::default() }).await?;
     let (victim, gateway) = ("a1", stage.url("a0")?);
-    let mut kept = Vec::new();
-    let store = async |kept: &mut Vec<(String, Content)>, seeds: Range<u32>| {
-        for seed in seeds {
-            let content = Content { seed, size: SMALL_BYTES };
-            kept.push((ctx.http.upload(&gateway, content).await?.cid, content));
-        }
-        anyhow::Ok(())
-    };
-    store(&mut kept, 0..SMALL).await?;
+    let mut kept = store(ctx, &gateway, 0..SMALL).await?;
     // What is only in the log so far gets its table at the next start.
     stage.net().kill(victim)?;
     stage.net().restart(victim).await?;
     stage.net().stop(victim)?;
     let index = stage.node(victim)?.data_dir.join("index");
-    let damaged = flip_in_tables(&index, &kept)?;
+    let damaged = flip(&index, "sst", &kept)?;
     ensure!(damaged >= DAMAGED, "only {damaged} small blocks lie in tables");
     stage.net().restart(victim).await?;
 
@@ -178,30 +171,73 @@ async fn in_the_index(ctx: &Ctx) -> anyhow::Result<()> {
             ensure!(counted >= damaged as u64, "{counted} found of {damaged}");
         }
         let from = SMALL + 10 * round;
-        store(&mut kept, from..from + 10).await?;
+        kept.extend(store(ctx, &gateway, from..from + 10).await?);
         stage.net().kill(victim)?;
         stage.net().restart(victim).await.with_context(|| format!("start {round}"))?;
     }
     stage.ensure_running(victim)
 }
 
-/// Flips a bit in each of these blocks that lies in a table, and returns how many do.
-fn flip_in_tables(index: &Path, kept: &[(String, Content)]) -> anyhow::Result<usize> {
+/// Bytes change in small blocks that are in no table yet: their peer says so, and gets back from others what it lost.
+async fn in_the_log(ctx: &Ctx) -> anyhow::Result<()> {
+    let flags = ["--away", "3s"].map(ToOwned::to_owned).to_vec();
+    let options = UpOptions { nodes: vec![3], flags, ..UpOptions::default() };
+    let mut stage = ctx.stage(&options).await?;
+    let victim = "a1";
+    let kept = store(ctx, &stage.url("a0")?, 0..SMALL).await?;
+    let held = async |stage: &Stage| {
+        let held = ctx.http.metric(&stage.url(victim)?, "shoal_store_blocks").await?;
+        ensure!(held >= u64::from(SMALL), "{victim} holds {held} blocks");
+        Ok(())
+    };
+    until(PATIENCE, async || held(&stage).await).await?;
+    stage.net().kill(victim)?;
+    let index = stage.node(victim)?.data_dir.join("index");
+    let damaged = flip(&index, "log", &kept)?;
+    ensure!(damaged >= DAMAGED, "only {damaged} small blocks lie in the log");
+    stage.net().restart(victim).await?;
+
+    let url = stage.url(victim)?;
+    let counted = ctx.http.metric(&url, "shoal_disk_cut_blocks_total").await?;
+    ensure!(counted > 0, "{victim} says nothing of what it lost");
+    for (cid, content) in &kept {
+        ctx.http.check(&url, cid, *content).await?;
+    }
+    until(PATIENCE, async || held(&stage).await).await.context("after the damage")?;
+    stage.ensure_running(victim)
+}
+
+/// Stores objects of one small block each through one peer.
+async fn store(ctx: &Ctx, url: &str, seeds: Range<u32>) -> anyhow::Result<Vec<(String, Content)>> {
+    let mut kept = Vec::new();
+    for seed in seeds {
+        let content = Content { seed, size: SMALL_BYTES };
+        kept.push((ctx.http.upload(url, content).await?.cid, content));
+    }
+    Ok(kept)
+}
+
+/// Flips a bit in each of these blocks that a file of the index with this ending has, and returns how many do.
+fn flip(index: &Path, ending: &str, kept: &[(String, Content)]) -> anyhow::Result<usize> {
+    /// Bytes that tell a block from others, and how many such parts are looked for: a log may break one of them in two.
+    const TELLING: u64 = 64;
+    const PARTS: u64 = 2;
     let mut flipped = BTreeSet::new();
     for entry in std::fs::read_dir(index)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|end| end != "sst") {
+        if path.extension().is_none_or(|end| end != ending) {
             continue;
         }
-        let mut table = std::fs::read(&path)?;
+        let mut bytes = std::fs::read(&path)?;
         for (cid, content) in kept {
-            let block = content.slice(0, content.size);
-            if let Some(at) = table.windows(block.len()).position(|part| part == block) {
-                table[at + block.len() / 2] ^= 1;
+            let parts = (0..PARTS).map(|part| content.slice(part * TELLING, (part + 1) * TELLING));
+            let found = parts.map(|part| bytes.windows(part.len()).position(|bytes| bytes == part));
+            if let Some(at) = found.flatten().next() {
+                bytes[at] ^= 1;
                 flipped.insert(cid);
             }
         }
-        std::fs::write(&path, table)?;
+        std::fs::write(&path, bytes)?;
     }
     Ok(flipped.len())
 }

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::repair::{
-    Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, status,
+    Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, RoundEnd, Rounds, status,
 };
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
@@ -27,20 +27,6 @@ use crate::flows::Context;
 /// How often this peer looks who is there and how busy it is.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long a round waits for others to learn what called for it.
-const SOON: Duration = Duration::from_secs(1);
-
-/// How long this peer rests between rounds at least, and how many times longer than its last scan took: scans
-/// of a large store take a fifth of the time at most, whatever happens.
-const REST_MIN: Duration = Duration::from_secs(1);
-/// See [`REST_MIN`].
-const REST_SCANS: u32 = 4;
-
-/// After what time a round is tried again that did not reach everybody, or whose repairs failed: doubled each time.
-const RETRY_MIN: Duration = Duration::from_secs(2);
-/// See [`RETRY_MIN`].
-const RETRY_MAX: Duration = Duration::from_secs(64);
-
 /// Repairs under way, each with a block in memory: 16 MiB at most.
 const COPIES_MAX: usize = 8;
 
@@ -52,23 +38,17 @@ struct Healer<E: Env> {
     departing: Departing,
     metrics: HealMetrics,
     settle: Duration,
-    interval: Duration,
     watch: Watch,
+    next: Rounds,
     plan: Plan,
     budget: Budget,
     meter: Meter,
     /// At most one.
     rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
     copies: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// Until when there is no other one.
-    resting: Instant,
-    next_round: Instant,
-    /// Whether something calls for a round before its time.
-    is_due: bool,
     /// Whether a round has to show that the repairs of the last one came to something.
     is_to_confirm: bool,
     is_cut: bool,
-    retry: Duration,
 }
 
 /// Heals for as long as the peer runs.
@@ -83,19 +63,15 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
         departing: Departing { inventory, answers, from: now },
         metrics,
         settle: settings.settle,
-        interval: settings.interval,
         watch: Watch::new(settings.away),
+        next: Rounds::new(now, settings.interval),
         plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
         budget: Budget::new(now, BudgetSettings::default()),
         meter: Meter::new(),
         rounds: FuturesUnordered::new(),
         copies: FuturesUnordered::new(),
-        resting: now,
-        next_round: now.after(SOON),
-        is_due: true,
         is_to_confirm: false,
         is_cut: false,
-        retry: RETRY_MIN,
         context,
     };
     let mut next_look = now;
@@ -119,7 +95,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
                 // A client that has gone needs no answer.
                 drop(look.send(healer.status()));
             }
-            Some(()) = calls.recv() => healer.call(healer.context.env.now()),
+            Some(()) = calls.recv() => healer.next.call(healer.context.env.now()),
             () = healer.context.env.sleep_until(wake) => {}
         }
     }
@@ -130,7 +106,7 @@ impl<E: Env> Healer<E> {
     fn look(&mut self, now: Instant) {
         let epoch = self.watch.scope().epoch;
         if self.watch.look(now, &self.context.peers.view()) {
-            self.call(now);
+            self.next.call(now);
         }
         if self.watch.scope().epoch != epoch {
             self.departing.from = now.after(self.settle);
@@ -140,37 +116,27 @@ impl<E: Env> Healer<E> {
         let is_repaired = self.plan.is_empty() && self.copies.is_empty();
         if self.is_to_confirm && is_repaired {
             self.is_to_confirm = false;
-            self.is_due = true;
-            self.next_round = self.next_round.min(now);
+            self.next.confirm(now);
         }
-    }
-
-    /// Has a round soon.
-    fn call(&mut self, now: Instant) {
-        self.is_due = true;
-        self.next_round = self.next_round.min(now.after(SOON));
     }
 
     fn begin_round(&mut self, now: Instant) {
-        if !self.rounds.is_empty() || now < self.next_round.max(self.resting) {
-            return;
+        if self.rounds.is_empty() && self.next.begin(now) {
+            let scope = self.watch.scope().clone();
+            self.rounds.push(Box::pin(round(self.context.clone(), self.departing.clone(), scope)));
         }
-        self.next_round = now.after(self.interval);
-        self.is_due = false;
-        let scope = self.watch.scope().clone();
-        self.rounds.push(Box::pin(round(self.context.clone(), self.departing.clone(), scope)));
     }
 
     fn surveyed(&mut self, outcome: Result<Round, Fault>) {
         let now = self.context.env.now();
-        let scan = outcome.as_ref().map_or(Duration::ZERO, |round| round.scan);
-        self.resting = now.after(REST_MIN.max(scan * REST_SCANS));
         let round = match outcome {
             Ok(round) => round,
             Err(fault) => {
                 debug!(err = %fault, "inventory not compared");
                 self.metrics.rounds_incomplete.inc();
-                return self.try_again(now);
+                let scan = Duration::ZERO;
+                let end = RoundEnd { scan, has_advanced: false, is_unfinished: true };
+                return self.next.ended(now, end);
             }
         };
         let Round {
@@ -182,7 +148,7 @@ impl<E: Env> Healer<E> {
             is_cut,
             departed,
             is_open,
-            scan: _,
+            scan,
         } = round;
         self.metrics.dropped_partitions.inc_by(departed.partitions);
         self.metrics.dropped_blocks.inc_by(departed.blocks);
@@ -205,20 +171,10 @@ impl<E: Env> Healer<E> {
             if is_complete { &self.metrics.rounds } else { &self.metrics.rounds_incomplete };
         progress.inc();
         // Until what was found is repaired, nobody knows whether it can be.
-        if (is_complete && found == 0 && !is_open) || departed.partitions > 0 {
-            self.retry = RETRY_MIN;
-        }
-        if !is_complete || is_open {
-            self.try_again(now);
-        }
+        let has_advanced = (is_complete && found == 0 && !is_open) || departed.partitions > 0;
+        let is_unfinished = !is_complete || is_open;
+        self.next.ended(now, RoundEnd { scan, has_advanced, is_unfinished });
         self.is_to_confirm |= is_cut;
-    }
-
-    /// Has a round before its time, later each time.
-    fn try_again(&mut self, now: Instant) {
-        self.is_due = true;
-        self.next_round = self.next_round.min(now.after(self.retry));
-        self.retry = (self.retry * 2).min(RETRY_MAX);
     }
 
     /// Begins as many repairs as may begin, and returns when the next one may, if there is room for one.
@@ -246,7 +202,7 @@ impl<E: Env> Healer<E> {
                 self.metrics.bytes.inc_by(bytes);
                 self.meter.copied(now, bytes);
                 self.is_to_confirm = true;
-                self.retry = RETRY_MIN;
+                self.next.repaired();
                 debug!(peer = %repair.target, cid = %repair.row.cid, bytes, "copy restored");
             }
             Ok(Copied::Reference) => {
@@ -256,17 +212,14 @@ impl<E: Env> Healer<E> {
             Err(fault) => {
                 self.metrics.failures.inc();
                 debug!(peer = %repair.target, cid = %repair.row.cid, err = %fault, "copy not restored");
-                // Found again by the next round, if it still lacks. One is enough for all that fail until then.
-                if !self.is_due {
-                    self.try_again(now);
-                }
+                self.next.repair_failed(now);
             }
         }
     }
 
     fn status(&self) -> RepairStatus {
         let is_open =
-            self.is_cut || self.is_due || !self.rounds.is_empty() || !self.copies.is_empty();
+            self.is_cut || self.next.is_due() || !self.rounds.is_empty() || !self.copies.is_empty();
         let now = self.context.env.now();
         status(&self.plan, self.meter.bytes_per_second(now), is_open || self.is_to_confirm)
     }
