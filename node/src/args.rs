@@ -57,6 +57,9 @@ struct Flags {
     /// Bytes of blocks to hold, such as 500GB; 0 for a gateway.
     #[arg(long, value_name = "BYTES", global = true)]
     capacity: Option<String>,
+    /// Bytes of memory for blocks that clients read, such as 512MiB; 0 for none.
+    #[arg(long, value_name = "BYTES", global = true)]
+    cache: Option<String>,
     /// Copies of every block in the cluster that this peer founds.
     #[arg(long, value_name = "N", global = true)]
     replicas: Option<String>,
@@ -101,6 +104,7 @@ impl Flags {
             ("name", &self.name),
             ("zone", &self.zone),
             ("capacity", &self.capacity),
+            ("cache", &self.cache),
             ("replicas", &self.replicas),
             ("grace", &self.grace),
             ("away", &self.away),

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+pub mod cache;
 pub mod config;
 pub mod disk;
 mod entry;
@@ -22,5 +23,5 @@ pub mod sessions;
 pub mod store;
 
 pub use entry::{Entry, Founding, is_settled};
-pub use flows::{HealSettings, Planted, UploadOptions, Uploaded};
+pub use flows::{HealSettings, Planted, Root, UploadOptions, Uploaded};
 pub use node::{MetaProbe, Node, NodeSettings};

@@ -19,10 +19,11 @@ use protocol::wire::Class;
 use protocol::{Cid, ClusterId, Fault, Kind, OwnerId, PeerId, WallTime};
 use tokio::sync::mpsc;
 
+use crate::cache::BlockCache;
 use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
-    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Scrub,
+    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Root, Scrub,
     ScrubInbox, UploadOptions, Uploaded,
 };
 use crate::meta::{self, Meta, MetaSettings};
@@ -46,6 +47,8 @@ pub struct NodeSettings {
     pub zone: Zone,
     /// How it stores blocks, its capacity among that.
     pub store: StoreSettings,
+    /// Bytes of memory for blocks that were read; 0: none are kept.
+    pub cache_bytes: u64,
     /// When it repairs.
     pub heal: HealSettings,
     /// How fast it reads everything again.
@@ -131,6 +134,7 @@ impl<E: Env> Node<E> {
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
         let sessions = Sessions::start(env.clone(), meta.clone());
         let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
+        let context = context.with_cache(BlockCache::new(settings.cache_bytes));
         let (scrub, scrub_inbox) = Scrub::new();
         let node = Self { cluster, context, heal, scrub };
         node.start_flows(members)?;
@@ -198,6 +202,7 @@ impl<E: Env> Node<E> {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.context.store.metrics().register(registry);
         self.context.rpc.metrics().register(registry);
+        self.context.cache.metrics().register(registry);
         self.context.meta.metrics().register(registry);
         self.context.metrics.register(registry);
         self.heal.metrics().register(registry);
@@ -335,7 +340,7 @@ impl<E: Env> Node<E> {
     ///
     /// # Errors
     /// As there.
-    pub async fn download(&self, root: Cid, range: ByteRange) -> Result<Download, Fault> {
+    pub async fn download(&self, root: Root, range: ByteRange) -> Result<Download, Fault> {
         flows::download(&self.context, root, range).await
     }
 
@@ -343,8 +348,8 @@ impl<E: Env> Node<E> {
     ///
     /// # Errors
     /// As there.
-    pub async fn block(&self, cid: Cid) -> Result<Bytes, Fault> {
-        flows::block(&self.context, cid).await
+    pub async fn block(&self, block: Root) -> Result<Bytes, Fault> {
+        flows::block(&self.context, block).await
     }
 
     /// Returns the machine below.

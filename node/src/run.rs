@@ -29,7 +29,7 @@ use crate::data_dir::{DataDir, new_cluster_name};
 /// Connections to other peers, of any cluster.
 const CONNECTIONS_MAX: u32 = 512;
 
-/// Memory of the process above which it makes and takes no new connection.
+/// Memory of the process, its cache aside, above which it makes and takes no new connection.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
 /// How long a clean end may take before the process goes anyway. What is acknowledged is durable already.
@@ -58,7 +58,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         bootstrap: settings.bootstrap.clone(),
         mdns: settings.mdns,
         connections_max: CONNECTIONS_MAX,
-        memory_bytes_max: MEMORY_BYTES_MAX,
+        memory_bytes_max: usize::try_from(settings.cache_bytes)
+            .map_or(usize::MAX, |cache_bytes| MEMORY_BYTES_MAX.saturating_add(cache_bytes)),
         agent_version: concat!("shoal/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
     .context("cannot listen for peers")?;
@@ -84,6 +85,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             name: named(&settings.name)?,
             zone: settings.zone.clone(),
             store: StoreSettings::with_capacity(capacity_bytes),
+            cache_bytes: settings.cache_bytes,
             heal: HealSettings::with_away(settings.away),
             scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
             placements: Placements::default(),

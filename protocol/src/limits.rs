@@ -328,6 +328,11 @@ pub const BUSY_RETRIES_MAX: u8 = 6;
 /// Pause after the first `busy` of a holder; twice as long after each further one for the same block.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Memory in which a peer keeps blocks that were read, unless its operator says otherwise: what clients read again and
+/// again within minutes, small beside what transfers may take, so that both together stay below 300 MiB.
+pub const CACHE_BYTES: u64 = 32 << 20;
+const _: () = assert!(CACHE_BYTES + TRANSFER_BYTES_MAX as u64 <= 128 << 20);
+
 // ---- Work ----------------------------------------------------------------------------------
 
 /// Jobs in one peer's queue, those that ended as dead letters included: a million leaves of an upload

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::invite::Ticket;
-use protocol::limits::{NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX, SCRUB_PASS};
+use protocol::limits::{CACHE_BYTES, NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX, SCRUB_PASS};
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
 
@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 18] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
@@ -43,6 +43,10 @@ pub const KEYS: [Key; 17] = [
     Key {
         name: "capacity",
         help: "Bytes of blocks this peer offers to hold, such as 500GB. 0: a gateway that holds none. Default: 90 % of the device.",
+    },
+    Key {
+        name: "cache",
+        help: "Bytes of memory for blocks that clients read, to be read again from there, such as 512MiB. 0: none. Default: 32MiB.",
     },
     Key {
         name: "replicas",
@@ -101,6 +105,8 @@ pub struct Settings {
     pub zone: Zone,
     /// `capacity`, in bytes; `None`: 90 % of the device.
     pub capacity_bytes: Option<u64>,
+    /// `cache`, in bytes
+    pub cache_bytes: u64,
     /// `replicas`
     pub replicas: ReplicaCount,
     /// `grace`
@@ -189,6 +195,7 @@ impl Settings {
             }),
             zone: reader.take("zone", zone).unwrap_or_default(),
             capacity_bytes: reader.take("capacity", value::bytes),
+            cache_bytes: reader.take("cache", value::bytes).unwrap_or(CACHE_BYTES),
             replicas: reader.take("replicas", replicas).unwrap_or(THREE),
             grace: reader.take("grace", value::duration).unwrap_or(GRACE),
             away: reader.take("away", seconds).unwrap_or(REPAIR_AWAY),
@@ -313,6 +320,7 @@ pub fn describe(settings: &Settings) -> String {
             "name" => Some(quoted(&settings.name)),
             "zone" => Some(quoted(settings.zone.name())),
             "capacity" => settings.capacity_bytes.map(|bytes| bytes.to_string()),
+            "cache" => Some(settings.cache_bytes.to_string()),
             "replicas" => Some(settings.replicas.get().to_string()),
             "grace" => Some(quoted(&value::format_duration(settings.grace))),
             "away" => Some(quoted(&value::format_duration(settings.away))),
@@ -372,7 +380,7 @@ mod tests {
     fn every_fault_is_told_at_once_by_name() {
         let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
         let faults = read(vec![
-            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'"),
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'\ncache = 'much'"),
             env,
         ])
         .unwrap_err();
@@ -385,17 +393,18 @@ mod tests {
             "zone",
             "away",
             "scrub-within",
+            "cache",
             "SHOAL_NONSENSE",
         ] {
             assert!(all.contains(name), "{name} is not in:\n{all}");
         }
-        assert_eq!(faults.len(), 8, "{all}");
+        assert_eq!(faults.len(), 9, "{all}");
     }
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let settings = read(vec![file(
-            "cluster = 'c'\ncapacity = '5GB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nprivate-metrics = true",
+            "cluster = 'c'\ncapacity = '5GB'\ncache = '1.5 MiB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nprivate-metrics = true",
         )])
         .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();

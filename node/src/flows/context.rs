@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::parts::Renewed;
 use super::propose::COMMIT_PATIENCE;
 use super::{FlowMetrics, LockWaits};
+use crate::cache::BlockCache;
 use crate::env::Env;
 use crate::meta::{Freshness, Meta};
 use crate::peers::Peers;
@@ -49,6 +50,8 @@ pub struct Context<E: Env> {
     pub peers: Peers,
     /// Asking them.
     pub rpc: Rpc<E>,
+    /// Blocks that were read before.
+    pub cache: BlockCache,
     /// What the cluster agrees on.
     pub meta: Meta<E>,
     /// Under whose name uploads store blocks.
@@ -67,7 +70,7 @@ pub struct Context<E: Env> {
 }
 
 impl<E: Env> Context<E> {
-    /// Returns the context of these services.
+    /// Returns the context of these services, without a cache.
     #[must_use]
     pub fn new(
         env: E,
@@ -83,6 +86,7 @@ impl<E: Env> Context<E> {
             store,
             peers,
             rpc,
+            cache: BlockCache::new(0),
             meta,
             sessions,
             locks: LockWaits::default(),
@@ -93,6 +97,12 @@ impl<E: Env> Context<E> {
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX as usize)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX as usize)),
         }
+    }
+
+    /// Returns the same, which keeps blocks that are read in `cache`.
+    #[must_use]
+    pub fn with_cache(self, cache: BlockCache) -> Self {
+        Self { cache, ..self }
     }
 
     /// Returns once this peer places blocks by a topology that is no older than its own start and the session of

@@ -1,8 +1,8 @@
 //! Download: a range of an object, in order, from whoever holds its blocks.
 //!
 //! Owns one download: its requests under way. The machine [`protocol::transfer::Download`] chooses holders,
-//! hedges and orders; every block is hashed here before the machine sees it. A corrupt copy that was met is
-//! written anew from a good one. Never: passes on a byte that was not checked.
+//! hedges and orders; every block is hashed before the machine sees it, now or when it came into the cache. A
+//! corrupt copy that was met is written anew from a good one. Never: passes on a byte that was not checked.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -17,12 +17,12 @@ use protocol::limits::{BLOCK_REQUEST_TIMEOUT, UNREAD_MAX};
 use protocol::transfer::{
     Download as Machine, DownloadConfig, DownloadInput, DownloadOutput, window_bytes,
 };
-use protocol::wire::{Class, Reply, Request};
+use protocol::wire::{Class, Request};
 use protocol::{Cid, Codec, Fault, Instant, Kind, OwnerId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::Context;
+use super::{Context, Root, holder};
 use crate::env::Env;
 use crate::meta::Freshness;
 
@@ -63,25 +63,25 @@ impl Download {
 /// Opens a range of an object. Returns when its size is known.
 ///
 /// # Errors
-/// [`Kind::NotFound`] when nobody holds the root, [`Kind::Invalid`] when it is no file or the range begins
+/// [`Kind::NotFound`] when nobody holds a bare root, [`Kind::Invalid`] when it is no file or the range begins
 /// behind its end, and whatever keeps its first block away.
 pub async fn download<E: Env>(
     context: &Context<E>,
-    root: Cid,
+    root: Root,
     range: ByteRange,
 ) -> Result<Download, Fault> {
     context.metrics.downloads.inc();
-    open(context, root, root, range).await
+    open(context, root.cid(), root, range).await
 }
 
 /// Returns one whole block, from here or from its holders, checked.
 ///
 /// # Errors
-/// [`Kind::NotFound`] when nobody holds it, and whatever else keeps it away.
-pub async fn block<E: Env>(context: &Context<E>, cid: Cid) -> Result<Bytes, Fault> {
+/// [`Kind::NotFound`] when nobody holds a bare one, and whatever else keeps it away.
+pub async fn block<E: Env>(context: &Context<E>, block: Root) -> Result<Bytes, Fault> {
     // To the machine, any block is a file of one chunk whose bytes have the same hash.
-    let chunk = Cid::from_digest(Codec::Raw, *cid.digest());
-    let mut download = open(context, chunk, cid, ByteRange { start: 0, end: None }).await?;
+    let chunk = Cid::from_digest(Codec::Raw, *block.cid().digest());
+    let mut download = open(context, chunk, block, ByteRange { start: 0, end: None }).await?;
     download.next().await.unwrap_or_else(|| Ok(Bytes::new()))
 }
 
@@ -92,7 +92,7 @@ pub async fn block<E: Env>(context: &Context<E>, cid: Cid) -> Result<Bytes, Faul
 async fn open<E: Env>(
     context: &Context<E>,
     root: Cid,
-    stored: Cid,
+    stored: Root,
     range: ByteRange,
 ) -> Result<Download, Fault> {
     match start(context, root, stored, range).await {
@@ -113,7 +113,7 @@ async fn open<E: Env>(
 async fn start<E: Env>(
     context: &Context<E>,
     root: Cid,
-    stored: Cid,
+    stored: Root,
     range: ByteRange,
 ) -> Result<Download, Fault> {
     let permit = context.admit()?;
@@ -125,7 +125,8 @@ async fn start<E: Env>(
     let flow = Flow {
         context: context.clone(),
         machine,
-        stored: (root, stored),
+        stored: (root, stored.cid()),
+        is_root_known: stored.is_known(context).await,
         gets: FuturesUnordered::new(),
         repairs: FuturesUnordered::new(),
         aborts: BTreeMap::new(),
@@ -149,6 +150,8 @@ struct Flow<E: Env> {
     machine: Machine,
     // What the machine calls the root, and what its holders call it.
     stored: (Cid, Cid),
+    /// Whether the root may come from the cache, as all other blocks may: it leads to them.
+    is_root_known: bool,
     gets: FuturesUnordered<BoxFuture<Option<DownloadInput>>>,
     repairs: FuturesUnordered<BoxFuture<()>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
@@ -226,10 +229,7 @@ impl<E: Env> Flow<E> {
             self.machine.handle(self.context.env.now(), input, &mut outputs);
             for output in outputs {
                 match output {
-                    DownloadOutput::Locate { cid } => {
-                        let candidates = self.context.peers.view().holders(&cid);
-                        inputs.push_back(DownloadInput::Holders { cid, candidates });
-                    }
+                    DownloadOutput::Locate { cid } => inputs.push_back(self.locate(cid)),
                     DownloadOutput::Get { cid, peer } => self.get(cid, peer),
                     DownloadOutput::Cancel { cid, peer } => {
                         if let Some(abort) = self.aborts.remove(&(cid, peer)) {
@@ -261,11 +261,22 @@ impl<E: Env> Flow<E> {
         }
     }
 
+    /// Returns a block, if this peer keeps it in memory, or else who may hold it.
+    fn locate(&self, cid: Cid) -> DownloadInput {
+        let view = self.context.peers.view();
+        let may_be_cached = self.is_root_known || cid != self.stored.0;
+        let cached = || self.context.cache.get(&self.stored_as(cid));
+        match may_be_cached.then(cached).flatten() {
+            Some(bytes) => DownloadInput::Got { cid, peer: view.own(), bytes },
+            None => DownloadInput::Holders { cid, candidates: view.holders(&cid) },
+        }
+    }
+
     fn get(&mut self, cid: Cid, peer: PeerId) {
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert((cid, peer), abort);
         self.context.metrics.block_requests.inc();
-        let work = fetch(self.context.clone(), cid, self.stored_as(cid), peer);
+        let work = holder::ask(self.context.clone(), cid, self.stored_as(cid), peer);
         self.gets.push(Box::pin(async move { Abortable::new(work, registration).await.ok() }));
     }
 
@@ -295,51 +306,5 @@ impl<E: Env> Flow<E> {
                 Err(fault) => debug!(%peer, %cid, err = %fault, "corrupt copy not repaired"),
             }
         }));
-    }
-}
-
-/// Asks one holder for one block and checks what comes.
-async fn fetch<E: Env>(context: Context<E>, cid: Cid, stored: Cid, peer: PeerId) -> DownloadInput {
-    let answer = if peer == context.peers.view().own() {
-        context.store.get(stored).await.map_err(Fault::from)
-    } else {
-        let request = Request::GetBlock { cid: stored };
-        match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await {
-            Ok(Reply::Block(bytes)) => Ok(Some(bytes)),
-            Ok(
-                Reply::Put(_)
-                | Reply::Held(_)
-                | Reply::Released { .. }
-                | Reply::Owners(_)
-                | Reply::Meta { .. }
-                | Reply::Inventory { .. },
-            ) => Err(Fault::new(
-                Kind::Internal,
-                format!("peer {peer} gave an answer of another kind"),
-            )),
-            Err(fault) => Err(fault),
-        }
-    };
-    match answer {
-        Ok(None) => DownloadInput::Missing { cid, peer },
-        Err(Fault { kind: Kind::NotFound, .. }) => DownloadInput::Missing { cid, peer },
-        Err(Fault { kind: Kind::Corrupt, .. }) => {
-            context.metrics.corrupt_blocks.inc();
-            DownloadInput::Corrupt { cid, peer }
-        }
-        Err(fault) => DownloadInput::Failed { cid, peer, kind: fault.kind },
-        Ok(Some(bytes)) => {
-            let checked = bytes.clone();
-            let good = context.planted.skip_hash_check
-                || context.env.compute(move || cid.matches(&checked)).await;
-            if good {
-                return DownloadInput::Got { cid, peer, bytes };
-            }
-            context.metrics.corrupt_blocks.inc();
-            if peer == context.peers.view().own() {
-                context.store.mark_corrupt(stored).await;
-            }
-            DownloadInput::Corrupt { cid, peer }
-        }
     }
 }

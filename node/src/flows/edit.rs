@@ -14,7 +14,7 @@ use protocol::{Cid, Fault, Kind};
 use tokio::sync::mpsc;
 
 use super::upload::Piece;
-use super::{Context, block, download};
+use super::{Context, Root, block, download};
 use crate::env::Env;
 
 /// Pieces that wait for the upload: one it takes, one ready.
@@ -137,7 +137,7 @@ impl<E: Env> Editor<E> {
                 LeafStep::Leaf(leaf) => return Ok(Some(leaf)),
                 LeafStep::End => return Ok(None),
                 LeafStep::Fetch(cid) => {
-                    let bytes = block(&self.context, cid).await?;
+                    let bytes = block(&self.context, Root::Named(cid)).await?;
                     self.leaves.supply(&bytes).map_err(unfit)?;
                 }
             }
@@ -157,7 +157,7 @@ impl<E: Env> Editor<E> {
             return Ok(());
         }
         let range = ByteRange { start, end: Some(end) };
-        let mut old = download(&self.context, self.edit.root, range).await?;
+        let mut old = download(&self.context, Root::Named(self.edit.root), range).await?;
         while let Some(bytes) = old.next().await {
             self.send(Piece::Bytes(bytes?)).await?;
         }

@@ -9,6 +9,7 @@ mod download;
 mod drain;
 mod edit;
 mod heal;
+mod holder;
 mod join;
 mod locks;
 mod members;
@@ -18,6 +19,7 @@ mod parts;
 mod propose;
 mod release;
 mod removal;
+mod root;
 mod scrub;
 mod upload;
 
@@ -28,6 +30,7 @@ pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
 pub use objects::{Change, Description, EditAt, edit_object, pin_content, put_object};
 pub use parts::{begin_upload, end_upload, put_block, upload_part};
+pub use root::Root;
 pub use scrub::{Scrub, ScrubMetrics};
 pub use upload::{UploadOptions, Uploaded};
 

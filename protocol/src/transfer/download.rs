@@ -62,7 +62,8 @@ pub enum DownloadInput {
         /// Who may hold it, best first. May be empty; another round comes later.
         candidates: Vec<Candidate>,
     },
-    /// `peer` sent the block, and the shell found that its bytes hash to `cid`.
+    /// `peer` sent the block, and the shell found that its bytes hash to `cid`. Also answers
+    /// [`DownloadOutput::Locate`], where the shell has the block at hand; `peer` is the local one then.
     Got {
         /// The block.
         cid: Cid,
@@ -110,7 +111,8 @@ pub enum DownloadInput {
 /// What a download wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DownloadOutput {
-    /// Say who may hold the block: [`DownloadInput::Holders`]. May be asked again later.
+    /// Say who may hold the block: [`DownloadInput::Holders`], or give it: [`DownloadInput::Got`]. May be asked
+    /// again later.
     Locate {
         /// The block.
         cid: Cid,

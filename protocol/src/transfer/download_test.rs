@@ -75,6 +75,39 @@ fn the_local_copy_is_read_first_and_is_enough() {
 }
 
 #[test]
+fn a_block_that_is_at_hand_is_asked_of_nobody() {
+    let object = object(random_bytes(&mut Prng::new(1), 5_000), 1_000);
+    let mut download = download(object.root);
+    let (mut asked, mut delivered) = (step(&mut download, ms(0), In::Start), Vec::new());
+    while let Some(out) = asked.pop() {
+        match out {
+            Out::Locate { cid } => {
+                asked.extend(step(&mut download, ms(0), got(cid, A, &object.blocks[&cid])));
+            }
+            Out::Deliver { bytes } => delivered.push(bytes),
+            Out::Opened { size } => assert_eq!(size, 5_000),
+            other => assert_eq!(other, Out::Done),
+        }
+    }
+    assert!(download.is_over());
+    // Looked at from the last one on.
+    let mut lengths: Vec<usize> = delivered.iter().map(Bytes::len).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [1_000; 5]);
+}
+
+#[test]
+fn a_block_at_hand_also_ends_a_later_round_and_repairs_the_corrupt_copy() {
+    let (mut download, cid, bytes) = one_block();
+    open(&mut download, cid, apart(&[B]));
+    step(&mut download, ms(1), In::Corrupt { cid, peer: B });
+    assert_eq!(tick(&mut download).1, [Out::Locate { cid }]);
+    let out = step(&mut download, ms(3_000), got(cid, A, &bytes));
+    assert_eq!(out.first(), Some(&Out::Repair { cid, peer: B, bytes: bytes.clone() }));
+    assert_eq!(out.get(1..), Some(end(&bytes).as_slice()));
+}
+
+#[test]
 fn an_empty_object_is_opened_and_done() {
     let cid = Cid::of(Codec::Raw, b"");
     let mut download = download(cid);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::cache::{self, Rates};
 use super::meta::{self, Metadata};
 use super::report::Table;
 use super::scratch::Scratch;
@@ -19,6 +20,8 @@ enum Bench {
     Throughput,
     /// A file outlives the loss of any two of five peers; peak memory of everybody.
     Survival,
+    /// Hit rates of the cache of peers, beside other policies and the best that could be.
+    Cache,
     /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
     Meta,
 }
@@ -60,6 +63,8 @@ struct Results {
     survival: Option<Survival>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Rates>,
 }
 
 /// Runs the benchmarks that are asked for; returns whether every bound held.
@@ -70,7 +75,8 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
     let wants = |bench| args.name.or(args.only).is_none_or(|only| only == bench);
     let scratch = Scratch::make(args.dir.as_deref())?;
     let cores = std::thread::available_parallelism()?.get();
-    let mut results = Results { cores, throughput: None, survival: None, metadata: None };
+    let mut results =
+        Results { cores, throughput: None, survival: None, metadata: None, cache: None };
     if !args.json {
         writeln!(out, "{cores} cores; files and daemons in {}", scratch.path().display())?;
     }
@@ -90,6 +96,11 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         let measured = meta::run(&scratch, args.objects, args.repeat).await?;
         show(args, out, &measured.tables())?;
         results.metadata = Some(measured);
+    }
+    if wants(Bench::Cache) {
+        let measured = cache::run();
+        show(args, out, &measured.tables())?;
+        results.cache = Some(measured);
     }
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;

@@ -5,6 +5,7 @@
 //! Never: links the daemon; it is known by its ports, its files and its log alone.
 
 mod ask;
+mod cached;
 mod client;
 mod crash;
 mod crowd;

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks, members,
-    paused, rot, scrub, settings, space, tickets, twenty, unread, vectors, winners,
+    cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks,
+    members, paused, rot, scrub, settings, space, tickets, twenty, unread, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 22] = [
+const SCENARIOS: [Scenario; 23] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -78,6 +78,11 @@ const SCENARIOS: [Scenario; 22] = [
         name: "crowd",
         shows: "more uploads than there is memory for a part of each do not stop each other",
         run: |ctx| crowd::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "cached",
+        shows: "what is read again comes from memory, within its bound, also after a large download",
+        run: |ctx| cached::run(ctx).boxed_local(),
     },
     Scenario {
         name: "unread",

@@ -15,6 +15,7 @@ use super::content::{CidPath, insert, options, parse_cid, upload_of};
 use super::params::Params;
 use super::problem::Failure;
 use super::{Api, body, named};
+use crate::flows::Root;
 
 /// Reads one block.
 #[utoipa::path(get, path = "/api/v1/blocks/{cid}",
@@ -25,7 +26,7 @@ pub(super) async fn read(
     method: Method,
 ) -> Result<Response, Failure> {
     let cid = parse_cid(cid)?;
-    let bytes = api.node.block(cid).await?;
+    let bytes = api.node.block(Root::Bare(cid)).await?;
     let length = bytes.len().to_string();
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(bytes) };
     let headers = [

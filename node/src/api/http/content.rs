@@ -19,7 +19,7 @@ use super::auth::Caller;
 use super::params::{self, Params};
 use super::problem::{self, Failure};
 use super::{Api, body, documents, limit_of, named, proposed};
-use crate::flows::{UploadOptions, new_request};
+use crate::flows::{Root, UploadOptions, new_request};
 use crate::meta::Freshness;
 
 /// The end of a path that should be a CID, or why it is not even text.
@@ -160,7 +160,7 @@ fn pin_after(text: &str) -> Result<(Cid, UserName), Failure> {
 /// What is read: a root, and what is told of it.
 pub(super) struct Entity {
     /// The root of its content.
-    pub(super) root: Cid,
+    pub(super) root: Root,
     /// What people call it.
     pub(super) what: String,
     /// Its version, where it has one: another way to name it in a precondition.
@@ -185,7 +185,8 @@ pub(super) async fn read(
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
     ];
-    let entity = Entity { root, what: root.to_string(), version: None, headers: own };
+    let entity =
+        Entity { root: Root::Bare(root), what: root.to_string(), version: None, headers: own };
     serve(&api, entity, &method, &headers).await
 }
 
@@ -197,7 +198,7 @@ pub(super) async fn serve(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     params::no_time_condition(headers)?;
-    let cid = entity.root;
+    let cid = entity.root.cid();
     let etag = format!("\"{cid}\"");
     let matches = |value: &HeaderValue| matches_tag(value, cid, entity.version);
     let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
@@ -210,7 +211,7 @@ pub(super) async fn serve(
     {
         if value.as_bytes() == b"*" {
             // Anything that exists matches, so that it has to be looked for.
-            api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?;
+            api.node.download(entity.root, ByteRange { start: 0, end: Some(0) }).await?;
         }
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -220,11 +221,11 @@ pub(super) async fn serve(
     let asked = if is_other { Asked::All } else { asked_range(headers) };
     let is_head = *method == Method::HEAD;
     if !is_head && asked == Asked::All {
-        let download = api.node.download(cid, ByteRange { start: 0, end: None }).await?;
+        let download = api.node.download(entity.root, ByteRange { start: 0, end: None }).await?;
         let size = download.size();
         return Ok(with_headers(body::of_download(download), entity, etag, size));
     }
-    let size = api.node.download(cid, ByteRange { start: 0, end: Some(0) }).await?.size();
+    let size = api.node.download(entity.root, ByteRange { start: 0, end: Some(0) }).await?.size();
     let Some(part) = asked.within(size) else {
         let detail = format!("the range lies outside the {size} bytes of {}", entity.what);
         let fault = Fault::new(Kind::Invalid, detail);
@@ -236,7 +237,7 @@ pub(super) async fn serve(
         Body::empty()
     } else {
         let range = ByteRange { start: part.first, end: Some(part.end) };
-        body::of_download(api.node.download(cid, range).await?)
+        body::of_download(api.node.download(entity.root, range).await?)
     };
     let mut response = with_headers(body, entity, etag, part.end - part.first);
     if asked != Asked::All {

@@ -23,7 +23,7 @@ use super::content::{self, Entity};
 use super::params::{self, Params};
 use super::problem::Failure;
 use super::{Api, body, documents, limit_of, named, proposed};
-use crate::flows::{Change, Description, EditAt, new_request};
+use crate::flows::{Change, Description, EditAt, Root, new_request};
 use crate::meta::Freshness;
 
 /// Header with the version of an object.
@@ -146,7 +146,7 @@ pub(super) async fn read(
         return Err(Fault::new(Kind::NotFound, detail).into());
     };
     let entity = Entity {
-        root: content.root,
+        root: Root::Named(content.root),
         what: format!("{bucket}/{key}"),
         version: Some(found.version),
         headers: headers_of(&object),

@@ -8,7 +8,7 @@ use protocol::wire::{BlockOutcome, Class, Reply, Request};
 use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 
 use crate::env::Env;
-use crate::flows::{Context, download};
+use crate::flows::{Context, Root, download};
 
 /// Blocks of this size and more are offered by name before they are sent: a question costs a message, and
 /// may save the bytes.
@@ -33,7 +33,7 @@ impl<E: Env> Copy<E> {
         }
         let bytes = match &self.bytes {
             Some(bytes) => bytes.clone(),
-            None => download::block(&self.context, self.cid).await?,
+            None => download::block(&self.context, Root::Bare(self.cid)).await?,
         };
         self.send(peer, bytes).await
     }

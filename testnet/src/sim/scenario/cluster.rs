@@ -76,6 +76,7 @@ impl Cluster {
             name: DisplayName::new(&format!("n{number}")).expect("it keeps the rules"),
             zone,
             store: self.plan.store.clone(),
+            cache_bytes: self.plan.cache_bytes,
             heal: self.plan.heal,
             scrub: self.plan.scrub,
             placements: self.placements.clone(),

@@ -1,5 +1,7 @@
 //! The default scenario of the simulation: uploads, downloads and requests about names while everything below them fails.
 
+#[cfg(test)]
+mod cache_test;
 mod clients;
 mod cluster;
 mod faults;

@@ -32,6 +32,8 @@ pub(super) struct Plan {
     /// From which acknowledgement on a peer loses its disk right after one that came late, when the
     /// copies beyond the quorum are still missing.
     pub(super) disk_loss_from: Option<u64>,
+    /// Memory for blocks that were read. None in a run: what a cache remembers would hide what disks have lost.
+    pub(super) cache_bytes: u64,
     /// How peers repair: soon, so that runs need not last for long.
     pub(super) heal: HealSettings,
     pub(super) scrub: ScrubSettings,
@@ -76,6 +78,7 @@ impl Plan {
             doomed: if prng.chance(2, 3) { order } else { Vec::new() },
             blackouts: BTreeSet::new(),
             disk_loss_from,
+            cache_bytes: 0,
             heal: heal_settings(peers),
             // Shorter than a storm, so that what rots in it is found in it.
             scrub: ScrubSettings { pass: Duration::from_secs(10), ..ScrubSettings::default() },

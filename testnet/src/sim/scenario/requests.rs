@@ -11,7 +11,7 @@ use futures::{Stream, stream};
 use node::env::Env as _;
 use node::flows::{Change, Description, EditAt};
 use node::meta::Freshness;
-use node::{Node, UploadOptions};
+use node::{Node, Root, UploadOptions};
 use protocol::dag::ByteRange;
 use protocol::metadata::{
     Actor, BucketName, ObjectKey, ObjectName, Op, Outcome, Precondition, RequestId, Tag, UserName,
@@ -388,7 +388,7 @@ pub(super) async fn fetch(
     let wrong = |detail: String| {
         oracle.violated(Property::Genuine, format!("object {root}: {detail}"));
     };
-    let mut download = node.download(root, range).await?;
+    let mut download = node.download(Root::Bare(root), range).await?;
     if let Some(detail) = genuine::size(bytes, download.size()) {
         wrong(detail);
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream;
 use node::env::Env as _;
 use node::peers::Placements;
-use node::{Node, UploadOptions};
+use node::{Node, Root, UploadOptions};
 use protocol::dag::ByteRange;
 use protocol::limits::UNREAD_MAX;
 use protocol::{Fault, Kind};
@@ -45,7 +45,7 @@ fn a_download_goes_on_after_a_pause_and_is_given_up_after_a_long_one() {
         let stored = node.pin_content(actor(), request, stream::iter(pieces), options).await;
         let root = stored.expect("it is stored").root.cid;
         let rest = async |pause| {
-            let mut download = node.download(root, ByteRange::default()).await?;
+            let mut download = node.download(Root::Bare(root), ByteRange::default()).await?;
             let first = download.next().await.expect("there is a first piece")?;
             node.env().sleep_until(node.env().now().after(pause)).await;
             let mut read = first.len();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use node::Node;
 use node::meta::Freshness;
+use node::{Node, Root};
 use protocol::dag::ByteRange;
 use protocol::metadata::{ObjectName, ObjectVersion, Source, query};
 use protocol::{Cid, Fault, Kind, Prng};
@@ -264,7 +264,7 @@ async fn download(
 }
 
 async fn drain(node: &Node<SimEnv>, root: Cid) -> Result<(), Fault> {
-    let mut download = node.download(root, ByteRange::default()).await?;
+    let mut download = node.download(Root::Bare(root), ByteRange::default()).await?;
     while let Some(piece) = download.next().await {
         piece?;
     }

@@ -1,0 +1,73 @@
+//! One block from one holder, checked.
+//!
+//! What was checked goes into the cache. Never: chooses the holder; passes on bytes that do not hash to the
+//! block's name.
+
+use bytes::Bytes;
+use protocol::limits::BLOCK_REQUEST_TIMEOUT;
+use protocol::transfer::DownloadInput;
+use protocol::wire::{Class, Reply, Request};
+use protocol::{Cid, Fault, Kind, PeerId};
+
+use super::Context;
+use crate::cache::VerifiedBlock;
+use crate::env::Env;
+
+/// Asks one holder for one block, and returns what to tell the machine, which knows it as `cid`, and its holders as
+/// `stored`.
+pub(super) async fn ask<E: Env>(
+    context: Context<E>,
+    cid: Cid,
+    stored: Cid,
+    peer: PeerId,
+) -> DownloadInput {
+    match get(&context, stored, peer).await {
+        Ok(None) => DownloadInput::Missing { cid, peer },
+        Err(Fault { kind: Kind::NotFound, .. }) => DownloadInput::Missing { cid, peer },
+        Err(Fault { kind: Kind::Corrupt, .. }) => {
+            context.metrics.corrupt_blocks.inc();
+            DownloadInput::Corrupt { cid, peer }
+        }
+        Err(fault) => DownloadInput::Failed { cid, peer, kind: fault.kind },
+        // Not into the cache, which has no place for what was not checked.
+        Ok(Some(bytes)) if context.planted.skip_hash_check => {
+            DownloadInput::Got { cid, peer, bytes }
+        }
+        Ok(Some(bytes)) => {
+            let checked = context.env.compute(move || VerifiedBlock::check(stored, bytes)).await;
+            if let Some(block) = checked {
+                context.cache.put(&block);
+                return DownloadInput::Got { cid, peer, bytes: block.into_bytes() };
+            }
+            context.metrics.corrupt_blocks.inc();
+            if peer == context.peers.view().own() {
+                context.store.mark_corrupt(stored).await;
+            }
+            DownloadInput::Corrupt { cid, peer }
+        }
+    }
+}
+
+/// Returns what a holder has under this name, unchecked.
+async fn get<E: Env>(
+    context: &Context<E>,
+    stored: Cid,
+    peer: PeerId,
+) -> Result<Option<Bytes>, Fault> {
+    if peer == context.peers.view().own() {
+        return context.store.get(stored).await.map_err(Fault::from);
+    }
+    let request = Request::GetBlock { cid: stored };
+    match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await? {
+        Reply::Block(bytes) => Ok(Some(bytes)),
+        Reply::Put(_)
+        | Reply::Held(_)
+        | Reply::Released { .. }
+        | Reply::Owners(_)
+        | Reply::Meta { .. }
+        | Reply::Inventory { .. } => {
+            let detail = format!("peer {peer} gave an answer of another kind");
+            Err(Fault::new(Kind::Internal, detail))
+        }
+    }
+}
