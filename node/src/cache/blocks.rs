@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use moka::policy::EvictionPolicy;
@@ -18,7 +18,7 @@ use super::metrics::CacheMetrics;
 use super::verified::VerifiedBlock;
 
 /// What a block takes beside its bytes, in bytes: its name, its places in the orders, and its share of the tables.
-/// Measured with a million empty blocks, and rounded up.
+/// Guess: what the types add up to, rounded up; measure with many empty blocks.
 pub const ENTRY_OVERHEAD_BYTES: u32 = 512;
 
 /// Blocks shorter than this are copied before they are kept: they are a part of the memory in which they came, a
@@ -37,9 +37,29 @@ pub struct BlockCache {
     metrics: CacheMetrics,
 }
 
+/// A block that is kept, until it goes. Readers may hold on to the shell for a while, and so does the table, which frees
+/// what went some time later: so it is the shell that outlives the bytes.
+struct Slot {
+    bytes: Mutex<Option<Bytes>>,
+    weight: u32,
+}
+
+impl Slot {
+    fn new(bytes: Bytes) -> Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self { weight: length.saturating_add(ENTRY_OVERHEAD_BYTES), bytes: Mutex::new(Some(bytes)) }
+    }
+
+    /// Returns the bytes, or where they were. Held for a line only.
+    fn bytes(&self) -> MutexGuard<'_, Option<Bytes>> {
+        // A panic elsewhere leaves bytes as they are.
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Clone)]
 struct Kept {
-    blocks: Cache<Cid, Bytes, Hasher>,
+    blocks: Cache<Cid, Arc<Slot>, Hasher>,
     /// Held while a block goes in and others go out for it: so that no more than one is beyond the bound.
     turn: Arc<Mutex<()>>,
 }
@@ -60,7 +80,8 @@ impl BlockCache {
         let kept = (capacity_bytes > 0).then(|| Kept {
             blocks: Cache::builder()
                 .max_capacity(capacity_bytes)
-                .weigher(|_, bytes: &Bytes| weight(bytes))
+                .weigher(|_, slot: &Arc<Slot>| slot.weight)
+                .eviction_listener(|_, slot, _| drop(slot.bytes().take()))
                 .eviction_policy(EvictionPolicy::tiny_lfu())
                 .build_with_hasher(Hasher::default()),
             turn: Arc::default(),
@@ -72,7 +93,8 @@ impl BlockCache {
     /// kept once it comes.
     #[must_use]
     pub fn get(&self, cid: &Cid) -> Option<Bytes> {
-        let found = self.kept.as_ref()?.blocks.get(cid);
+        // One that goes at this moment is not there any more.
+        let found = self.kept.as_ref()?.blocks.get(cid).and_then(|slot| slot.bytes().clone());
         if found.is_some() {
             self.metrics.hits.inc();
         } else {
@@ -97,7 +119,7 @@ impl BlockCache {
         };
         // A panic elsewhere leaves nothing undone here.
         let _turn = kept.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.blocks.insert(block.cid(), bytes);
+        kept.blocks.insert(block.cid(), Arc::new(Slot::new(bytes)));
         // At once: put off, as many blocks as are offered in a third of a second would be beyond the bound.
         kept.blocks.run_pending_tasks();
         let held_bytes = i64::try_from(kept.blocks.weighted_size()).unwrap_or(i64::MAX);
@@ -109,8 +131,4 @@ impl BlockCache {
     pub fn metrics(&self) -> &CacheMetrics {
         &self.metrics
     }
-}
-
-fn weight(bytes: &Bytes) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX).saturating_add(ENTRY_OVERHEAD_BYTES)
 }
