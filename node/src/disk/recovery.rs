@@ -25,6 +25,9 @@ const MARK_KEY: &[u8] = b"mark";
 /// What RocksDB says of a log that ends too early.
 const TORN: [&str; 2] = ["truncated", "error reading trailing data"];
 
+/// What it says of a place in a log that cannot be read.
+const DAMAGED: [&str; 2] = ["checksum mismatch", "bad record length"];
+
 /// An index that was opened.
 pub(super) struct Recovered {
     pub(super) db: DB,
@@ -129,8 +132,8 @@ pub(super) fn open(home: Home, dir: &Path) -> Result<Recovered, Refused> {
         tracing::error!(
             cut_blocks,
             err = %error,
-            "the log of index/ is damaged: small blocks that were stored last are lost here; \
-             other peers that have them give them back"
+            "the end of the log of index/ cannot be read: small blocks that were stored last are \
+             missing here; other peers that have them give them back"
         );
     }
     Ok(recovered(db, cut_blocks)?)
@@ -179,7 +182,8 @@ impl Opening<'_> {
         let mut options = index_options();
         options.set_wal_recovery_mode(mode);
         options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, move |_, text| {
-            if text.contains("dropping") && text.contains("checksum mismatch") {
+            let is_damage = DAMAGED.iter().any(|damaged| text.contains(damaged));
+            if text.contains("dropping") && is_damage {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }));
