@@ -2,13 +2,14 @@
 //!
 //! Each step is durable before the next, and all can be repeated. Never: runs once the peer is a member.
 
+use bytes::Bytes;
 use protocol::invite::{JoinRequest, Ticket};
 use protocol::metadata::{Actor, Command, DisplayName, Member, MemberState, Op, RequestId, query};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::{ClusterId, Fault, Kind, PeerId};
 use tracing::info;
 
-use crate::env::Env;
+use crate::env::{Disk, DiskError, Env, Map};
 use crate::flows;
 use crate::home::{Home, Stage};
 use crate::meta::{self, Freshness, Meta};
@@ -89,6 +90,12 @@ pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> 
             ))
         }
         (Some(home), _) => Ok(home),
+        (None, Entry::Found(_)) if holds_blocks(env).await? => Err(Fault::new(
+            Kind::Conflict,
+            "this data directory holds blocks and knows of no cluster: what lay in its metadata/ is lost; remove this \
+             peer from its cluster and let an empty directory join in its place (--join TICKET), or found another \
+             cluster in an empty one",
+        )),
         (None, Entry::Found(_)) => {
             let mut id = [0; 16];
             env.fill_secret(&mut id);
@@ -105,6 +112,13 @@ pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> 
             Ok(home)
         }
     }
+}
+
+/// Says whether blocks lie here: a peer stores none before it is a member.
+async fn holds_blocks<E: Env>(env: &E) -> Result<bool, Fault> {
+    let failed = |error: DiskError| Fault::new(Kind::Internal, error.to_string());
+    let indexed = env.disk().scan(Map::Blocks, Bytes::new(), None, 1).await.map_err(failed)?;
+    Ok(!indexed.is_empty() || !env.disk().list().await.map_err(failed)?.is_empty())
 }
 
 /// Makes this peer a member, and returns its record as one.

@@ -48,8 +48,8 @@ impl std::fmt::Debug for Opened {
 struct Inner {
     files_dir: PathBuf,
     health: Health,
-    /// Small blocks, at least, that were cut off with the damaged log of their index.
-    cut_blocks: Counter,
+    /// Records, at least, that were cut off with the damaged log of the index.
+    cut_records: Counter,
     /// `None` once closed.
     lanes: RwLock<Option<Lanes>>,
 }
@@ -88,14 +88,15 @@ impl Senders {
 }
 
 impl Database {
-    /// Opens the index of `home` in `dir` and starts the threads that write and read it.
-    fn open(
+    /// Starts the threads that write and read an index, which lies in `dir`.
+    fn start(
         home: Home,
+        index: Index,
         dir: PathBuf,
         health: &Health,
         threads: &mut Vec<JoinHandle<()>>,
     ) -> Result<Self, DiskError> {
-        let index = Arc::new(Index::open(home, &dir, health.clone())?);
+        let index = Arc::new(index);
         let (reader, writer, readers) = match home {
             Home::Blocks => ("disk-read", "disk-index", DISK_READ_THREADS),
             Home::Metadata => ("meta-read", "meta-index", DISK_METADATA_READ_THREADS),
@@ -125,24 +126,26 @@ impl RealDisk {
             fs::create_dir_all(dir).map_err(|error| health.of_write("create", &error))?;
         }
         sync_dir(dir).map_err(|error| health.of_write("sync", &error))?;
+        let metadata = Index::open(Home::Metadata, &metadata_dir, health.clone())?;
+        let blocks = Index::open(Home::Blocks, &index_dir, health.clone())?;
         let mut threads = Vec::new();
-        let blocks = Database::open(Home::Blocks, index_dir, &health, &mut threads)?;
-        let metadata = Database::open(Home::Metadata, metadata_dir, &health, &mut threads)?;
+        let blocks = Database::start(Home::Blocks, blocks, index_dir, &health, &mut threads)?;
+        let metadata =
+            Database::start(Home::Metadata, metadata, metadata_dir, &health, &mut threads)?;
         let changes = Lane::start("disk-write", 1, &mut threads)?;
         let views = Arc::new(Semaphore::new(DISK_VIEWS_MAX));
-        let cut_blocks = Counter::default();
-        cut_blocks.inc_by(blocks.index.cut_blocks());
+        let cut_records = Counter::default();
+        cut_records.inc_by(blocks.index.cut_records());
         let senders = Senders { blocks, metadata, changes, views };
         let lanes = RwLock::new(Some(Lanes { senders, threads }));
-        let inner = Inner { files_dir, health, cut_blocks, lanes };
+        let inner = Inner { files_dir, health, cut_records, lanes };
         Ok(Self { opened: Opened { inner: Arc::new(inner) } })
     }
 
     /// Adds what the disk counts to `registry`.
     pub fn register_metrics(&self, registry: &mut Registry) {
-        let help =
-            "Small blocks, at least, cut off with the damaged log of the index at the last start";
-        registry.register("disk_cut_blocks", help, self.opened.inner.cut_blocks.clone());
+        let help = "Records, at least, cut off with the damaged log of the index at the last start: a small block each, or a part of one";
+        registry.register("disk_cut_records", help, self.opened.inner.cut_records.clone());
     }
 
     /// Finishes what was asked before and closes the index. Later calls fail with [`DiskError::Closed`].

@@ -5,12 +5,13 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, DB,
-    DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, Direction, ErrorKind, FlushOptions,
-    IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    DBCompressionType, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel, Options,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::lane::Health;
-use super::recovery::{self, Marks, Recovered, Refused};
+use super::log_end::Damage;
+use super::recovery::{self, Recovered, Refused};
 use crate::env::{Batch, Change, DiskError, Durability, Home, Map, MapReader};
 
 /// Bytes of the cache that all maps of a home share. Memory of a daemon is dear: indexes of a TB of large blocks are
@@ -34,8 +35,7 @@ const FILES_OPEN_MAX: i32 = 256;
 pub(super) struct Index {
     home: Home,
     db: DB,
-    marks: Marks,
-    cut_blocks: u64,
+    cut_records: u64,
     health: Health,
 }
 
@@ -49,21 +49,17 @@ impl Index {
     /// Opens the index of `home` in `dir`, creating it where it is missing.
     pub(super) fn open(home: Home, dir: &Path, health: Health) -> Result<Self, DiskError> {
         match recovery::open(home, dir) {
-            Ok(Recovered { db, marks, cut_blocks }) => {
-                Ok(Self { home, db, marks, cut_blocks, health })
-            }
+            Ok(Recovered { db, cut_records }) => Ok(Self { home, db, cut_records, health }),
             Err(Refused::Error(error)) if is_full(&error) => Err(DiskError::Full),
             Err(Refused::Error(error)) => Err(health.fail(told(home, "cannot be opened", error))),
-            Err(Refused::Forgotten(error)) => {
-                let what = "lacks a part of what this peer had agreed to";
-                Err(health.fail(told(home, what, error)))
-            }
+            Err(Refused::Io(error)) => Err(health.of_write("read the log of an index", &error)),
+            Err(Refused::Forgotten(damage)) => Err(health.fail(forgotten(&damage))),
         }
     }
 
-    /// Returns how many small blocks, at least, were cut off with the damaged part of the log when it was opened.
-    pub(super) fn cut_blocks(&self) -> u64 {
-        self.cut_blocks
+    /// Returns how many records, at least, were cut off with the damaged part of the log when it was opened.
+    pub(super) fn cut_records(&self) -> u64 {
+        self.cut_records
     }
 
     pub(super) fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
@@ -140,11 +136,8 @@ impl Index {
             }
         }
         let mut options = WriteOptions::default();
-        let is_synced = durability == Durability::Synced;
-        options.set_sync(is_synced);
-        let written =
-            self.marks.write(group, is_synced, |group| self.db.write_opt(group, &options));
-        written.map_err(|error| {
+        options.set_sync(durability == Durability::Synced);
+        self.db.write_opt(group, &options).map_err(|error| {
             if is_full(&error) {
                 DiskError::Full
             } else {
@@ -158,9 +151,7 @@ impl Index {
     pub(super) fn settle(&self) -> Result<(), DiskError> {
         let maps = Map::ALL.into_iter().filter(|map| map.home() == self.home);
         let families = maps.map(|map| self.family(map)).collect::<Result<Vec<_>, _>>()?;
-        // Without the family of the mark the log would have to stay for its sake.
-        let marks = self.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME);
-        let families: Vec<_> = families.iter().chain(&marks).collect();
+        let families: Vec<_> = families.iter().collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| {
             if is_full(&error) {
                 DiskError::Full
@@ -208,6 +199,17 @@ fn told(home: Home, what: &str, error: rocksdb::Error) -> String {
     let is_damaged = error.kind() == ErrorKind::Corruption;
     let text = format!("{folder}/ {what}: {}", error.into_string());
     if is_damaged { format!("{text}; {folder}/ is damaged: {remedy}") } else { text }
+}
+
+/// Returns what to say where a part of what this peer agreed to is lost, and what to do.
+fn forgotten(Damage { path, offset, later, .. }: &Damage) -> String {
+    let later: String = later.iter().map(|path| format!(" and rm {}", path.display())).collect();
+    let path = path.display();
+    format!(
+        "{path} is damaged at byte {offset}, and this peer has forgotten something that it agreed to: remove it from its \
+         cluster, and let an empty directory join in its place: other peers have its copies. Only where no other peer \
+         is left: truncate -s {offset} {path}{later} gives up what was changed last"
+    )
 }
 
 impl Frozen<'_> {

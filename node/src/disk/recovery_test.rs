@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use crate::disk::RealDisk;
 use crate::env::{Batch, Disk, DiskError, Durability, Map};
 
-/// Bytes of a value: more than a part of the log, so that what comes behind a damaged one can be read.
-const VALUE_BYTES: usize = 40_000;
+/// Bytes of a value: with ten of them to a part of the log.
+const VALUE_BYTES: usize = 3_000;
 
 /// The values of a home that are written one after the other, and what is done to its log after the disk was closed.
 struct Case {
@@ -86,7 +86,7 @@ impl Case {
         disk.register_metrics(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("disk_cut_blocks_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix("disk_cut_records_total "));
         disk.close().await;
         (entries.iter().map(|(key, _)| key[0]).collect(), line.unwrap().parse().unwrap())
     }
@@ -101,7 +101,7 @@ fn logs(dir: &Path) -> Vec<PathBuf> {
 async fn the_torn_end_of_a_log_is_cut_off_and_nothing_else() {
     for case in [Case::blocks(), Case::metadata()] {
         case.write(0..5, 0..5).await;
-        case.harm(4, |log, at| log.truncate(at + 10_000));
+        case.harm(4, |log, at| log.truncate(at + VALUE_BYTES / 4));
         assert_eq!(case.found().await, (vec![0, 1, 2, 3], 0));
         case.write(5..7, 5..7).await;
         assert_eq!(case.found().await, (vec![0, 1, 2, 3, 5, 6], 0));
@@ -113,7 +113,9 @@ async fn damage_in_the_log_of_the_blocks_is_counted_and_the_peer_goes_on() {
     let case = Case::blocks();
     case.write(1..9, 1..9).await;
     case.flip(4);
-    assert_eq!(case.found().await, (vec![1, 2, 3], 5));
+    let (found, cut) = case.found().await;
+    assert_eq!(found, [1, 2, 3]);
+    assert!(cut >= 5, "{cut}");
     // It was said once, and what is written since is kept.
     case.write(20..22, 20..22).await;
     assert_eq!(case.found().await, (vec![1, 2, 3, 20, 21], 0));
@@ -124,37 +126,35 @@ async fn damage_in_every_record_of_the_log_of_the_blocks_is_counted_too() {
     let case = Case::blocks();
     case.write(1..9, 1..9).await;
     (1..9).for_each(|number| case.flip(number));
-    assert_eq!(case.found().await, (vec![], 8));
+    let (found, cut) = case.found().await;
+    assert!(found.is_empty() && cut > 0, "{found:?} {cut}");
 }
 
 #[tokio::test]
 async fn a_peer_does_not_go_on_without_what_it_agreed_to() {
+    // The last record too: it was synced, and others count on it.
+    for damaged in [1, 4, 8] {
+        let case = Case::metadata();
+        case.write(1..9, 1..9).await;
+        case.flip(damaged);
+        let error = case.open().unwrap_err().to_string();
+        assert!(error.contains("let an empty directory join in its place"), "{error}");
+        // Nothing was changed by the attempt: with the bit as it was all is there.
+        case.harm(damaged, |log, at| log[at - 1] ^= 1);
+        assert_eq!(case.found().await.0, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_alone_goes_on_when_it_is_told_to() {
     let case = Case::metadata();
     case.write(1..9, 1..9).await;
     case.flip(4);
     let error = case.open().unwrap_err().to_string();
-    assert!(error.contains("metadata/"), "{error}");
-    assert!(error.contains("let an empty directory join in its place"), "{error}");
-    // Nothing was changed by the attempt: with the bit as it was all is there.
-    case.harm(4, |log, at| log[at - 1] ^= 1);
-    assert_eq!(case.found().await.0, [1, 2, 3, 4, 5, 6, 7, 8]);
-}
-
-#[tokio::test]
-async fn what_no_sync_covered_may_go_in_any_order() {
-    let case = Case::metadata();
-    case.write(1..9, 1..3).await;
-    // Written to the disk as it came, and the power went between one part and another.
-    case.flip(4);
+    let command = error.split_once("truncate -s ").expect("it says how").1;
+    let mut words = command.split(' ');
+    let length = words.next().unwrap().parse().unwrap();
+    let log = fs::OpenOptions::new().write(true).open(words.next().unwrap()).unwrap();
+    log.set_len(length).unwrap();
     assert_eq!(case.found().await.0, [1, 2, 3]);
-}
-
-#[tokio::test]
-async fn one_sync_behind_damage_covers_it() {
-    for damaged in [4, 6] {
-        let case = Case::metadata();
-        case.write(1..8, 6..7).await;
-        case.flip(damaged);
-        case.open().unwrap_err();
-    }
 }

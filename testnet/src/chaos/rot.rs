@@ -198,7 +198,7 @@ async fn in_the_log(ctx: &Ctx) -> anyhow::Result<()> {
     stage.net().restart(victim).await?;
 
     let url = stage.url(victim)?;
-    let counted = ctx.http.metric(&url, "shoal_disk_cut_blocks_total").await?;
+    let counted = ctx.http.metric(&url, "shoal_disk_cut_records_total").await?;
     ensure!(counted > 0, "{victim} says nothing of what it lost");
     for (cid, content) in &kept {
         ctx.http.check(&url, cid, *content).await?;
