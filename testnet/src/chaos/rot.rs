@@ -204,7 +204,18 @@ async fn in_the_log(ctx: &Ctx) -> anyhow::Result<()> {
         ctx.http.check(&url, cid, *content).await?;
     }
     until(PATIENCE, async || held(&stage).await).await.context("after the damage")?;
-    stage.ensure_running(victim)
+    stage.ensure_running(victim)?;
+
+    // Without its metadata it founds no cluster of its own over the blocks of another.
+    stage.net().stop(victim)?;
+    let metadata = stage.node(victim)?.data_dir.join("metadata");
+    std::fs::remove_dir_all(metadata).context("no folder of the metadata")?;
+    let Err(error) = stage.net().restart(victim).await else {
+        bail!("{victim} started without its metadata");
+    };
+    let error = format!("{error:#}");
+    ensure!(error.contains("holds blocks and knows of no cluster"), "{error}");
+    Ok(())
 }
 
 /// Stores objects of one small block each through one peer.
