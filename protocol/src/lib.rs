@@ -13,6 +13,7 @@ pub mod id;
 pub mod index;
 pub mod invite;
 pub mod limits;
+pub mod log_end;
 pub mod membership;
 pub mod metadata;
 pub mod placement;

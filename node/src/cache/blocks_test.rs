@@ -1,3 +1,5 @@
+//! The cache as its readers see it: what stays, what goes, and that memory stays within its bound.
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,8 +10,7 @@ use rocksdb::{
 };
 
 use super::lane::Health;
-use super::log_end::Damage;
-use super::recovery::{self, Recovered, Refused};
+use super::recovery::{self, Damage, Recovered, Refused};
 use crate::env::{Batch, Change, DiskError, Durability, Home, Map, MapReader};
 
 /// Bytes of the cache that all maps of a home share. Memory of a daemon is dear: indexes of a TB of large blocks are

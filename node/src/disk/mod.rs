@@ -8,7 +8,6 @@ mod driver;
 mod file;
 mod index;
 mod lane;
-mod log_end;
 mod recovery;
 mod view;
 mod writer;

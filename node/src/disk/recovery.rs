@@ -1,18 +1,18 @@
 //! Opening an index, whatever happened to its log.
 //!
 //! What a crash tore off the end of a log was promised to nobody, and RocksDB leaves it out. Damage before that is found
-//! by [`super::log_end`]. In the log of the blocks it takes what stands behind it along, which is counted, and healing
+//! by [`protocol::log_end`] before RocksDB looks. In the log of the blocks it takes what stands behind it along, which is counted, and healing
 //! brings back; a peer that forgot what it agreed to does not start. Never: keeps what stands behind damage, since the
 //! store counts on a prefix of what it wrote.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use protocol::log_end::{LogEnd, log_end};
 use rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Error};
 
 use super::index::{CACHE_BYTES, index_options, map_options};
-use super::log_end::{Damage, damage_in};
 use crate::env::{Home, Map};
 
 /// An index that was opened.
@@ -71,6 +71,49 @@ fn cut(dir: &Path, damage: &Damage) -> io::Result<()> {
     log.set_len(damage.offset)?;
     log.sync_all()?;
     File::open(dir)?.sync_all()
+}
+
+/// A log that is damaged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// Where the first record stands that cannot be read.
+    pub(super) offset: u64,
+    /// Logs that were begun after it, in order.
+    pub(super) later: Vec<PathBuf>,
+    /// Records, at least, that cannot be read or stand behind one that cannot.
+    pub(super) records: u64,
+}
+
+/// Returns the first damage in the logs of a database. Cost: reads all of them, some tens of MiB at most.
+///
+/// # Errors
+/// A file cannot be read.
+fn damage_in(dir: &Path) -> io::Result<Option<Damage>> {
+    let mut logs = logs_in(dir)?.into_iter();
+    while let Some(path) = logs.next() {
+        let log = fs::read(&path)?;
+        if let LogEnd::Damaged { offset, records } = log_end(&log) {
+            let later = logs.collect();
+            return Ok(Some(Damage { path, offset: offset as u64, later, records }));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the logs of a database, in the order in which they were begun.
+fn logs_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "log") {
+            logs.push(path);
+        }
+    }
+    // Their names are numbers of one width.
+    logs.sort();
+    Ok(logs)
 }
 
 fn families(home: Home) -> Vec<ColumnFamilyDescriptor> {

@@ -4,13 +4,10 @@
 //! was changed for the end of the log, and one whose kind was changed for that or for a reason to read it for ever. So its
 //! logs are looked through before it opens them. A log that ends in the middle of a record was being written when the
 //! power or the process went, and nobody was promised what is missing. Anything else was changed later.
-//! Never: understands what a record says; changes a file.
+//! Never: understands what a record says; reads a file.
 //! Source: RocksDB, `db/log_format.h`: parts of 32 KiB; records of a masked CRC-32C, a length and a kind, none across two parts.
 
-use std::fs;
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use core::ops::Range;
 
 /// Bytes of a part of a log.
 const PART_BYTES: usize = 32 << 10;
@@ -19,56 +16,16 @@ const HEAD_BYTES: usize = 7;
 /// The kinds of records: whole, first, middle and last.
 const KINDS: Range<u8> = 1..5;
 
-/// A log that is damaged.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    /// The file.
-    pub(super) path: PathBuf,
-    /// Where the first record stands that cannot be read.
-    pub(super) offset: u64,
-    /// Logs that were begun after it, in order.
-    pub(super) later: Vec<PathBuf>,
-    /// Records, at least, that cannot be read or stand behind one that cannot.
-    pub(super) records: u64,
-}
-
-/// Returns the first damage in the logs of a database. Cost: reads all of them, some tens of MiB at most.
-///
-/// # Errors
-/// A file cannot be read.
-pub(super) fn damage_in(dir: &Path) -> io::Result<Option<Damage>> {
-    let mut logs = logs_in(dir)?.into_iter();
-    while let Some(path) = logs.next() {
-        let log = fs::read(&path)?;
-        if let End::Damaged { offset, records } = end_of(&log) {
-            let later = logs.collect();
-            return Ok(Some(Damage { path, offset: offset as u64, later, records }));
-        }
-    }
-    Ok(None)
-}
-
-/// Returns the logs of a database, in the order in which they were begun.
-fn logs_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|end| end == "log") {
-            logs.push(path);
-        }
-    }
-    // Their names are numbers of one width.
-    logs.sort();
-    Ok(logs)
-}
-
 /// How a log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// With a whole record, or in the middle of one.
+pub enum LogEnd {
+    /// With a whole record, in the middle of one, or with zeros.
     Torn,
+    /// With a record that cannot be read, although it was written whole.
     Damaged {
+        /// Where it stands, in bytes: what comes before are whole records.
         offset: usize,
+        /// Records, at least, that cannot be read or stand behind one that cannot.
         records: u64,
     },
 }
@@ -84,25 +41,27 @@ enum Place {
     Unreadable,
 }
 
-fn end_of(log: &[u8]) -> End {
+/// Returns how a log ends. Cost: a checksum of it; where it is damaged, one of a part for many of its bytes.
+#[must_use]
+pub fn log_end(log: &[u8]) -> LogEnd {
     let mut at = 0;
     while at < log.len() {
         match place_at(log, at) {
             Place::Record(end) | Place::Rest(end) => at = end,
             // What a file system left out of the end of a file reads as zeros.
-            _ if log[at..].iter().all(|byte| *byte == 0) => return End::Torn,
+            _ if log[at..].iter().all(|byte| *byte == 0) => return LogEnd::Torn,
             place @ (Place::Cut | Place::Unreadable) => {
                 let behind = records_behind(log, at);
                 let is_whole = matches!(place, Place::Unreadable) || ends_with_record(log, at);
                 return if behind > 0 || is_whole {
-                    End::Damaged { offset: at, records: behind + 1 }
+                    LogEnd::Damaged { offset: at, records: behind + 1 }
                 } else {
-                    End::Torn
+                    LogEnd::Torn
                 };
             }
         }
     }
-    End::Torn
+    LogEnd::Torn
 }
 
 /// Returns where the part ends that a place is in, or the log.
@@ -158,7 +117,7 @@ fn records_behind(log: &[u8], unreadable: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, HEAD_BYTES, PART_BYTES, end_of};
+    use super::{HEAD_BYTES, LogEnd, PART_BYTES, log_end};
 
     fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
         let summed = [&[kind], payload].concat();
@@ -188,9 +147,9 @@ mod tests {
     fn a_log_may_end_anywhere_and_with_zeros() {
         let (log, last) = log();
         for end in (0..log.len()).step_by(7).chain(last..=log.len()) {
-            assert_eq!(end_of(&log[..end]), End::Torn, "cut at {end}");
+            assert_eq!(log_end(&log[..end]), LogEnd::Torn, "cut at {end}");
         }
-        assert_eq!(end_of(&[&log[..], &[0; 5_000]].concat()), End::Torn);
+        assert_eq!(log_end(&[&log[..], &[0; 5_000]].concat()), LogEnd::Torn);
     }
 
     #[test]
@@ -201,8 +160,8 @@ mod tests {
             for bit in 0..8 {
                 let mut log = log.clone();
                 log[byte] ^= 1 << bit;
-                let end = end_of(&log);
-                assert!(matches!(end, End::Damaged { .. }), "bit {bit} of {byte}: {end:?}");
+                let end = log_end(&log);
+                assert!(matches!(end, LogEnd::Damaged { .. }), "bit {bit} of {byte}: {end:?}");
             }
         }
     }
@@ -211,6 +170,6 @@ mod tests {
     fn what_stands_behind_damage_is_counted() {
         let (mut log, _) = log();
         log[407 * 3 + 100] ^= 1;
-        assert_eq!(end_of(&log), End::Damaged { offset: 407 * 3, records: 197 });
+        assert_eq!(log_end(&log), LogEnd::Damaged { offset: 407 * 3, records: 197 });
     }
 }
