@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::file::{RealFile, space_at};
 use super::index::Index;
 use super::lane::{Health, Lane};
 use super::view::RealView;
-use super::writer::{self, Queued, Write};
+use super::writer::{self, Queued, Write, Writer};
 use crate::env::{Batch, Disk, DiskError, Durability, Home, Map, MapReader, Space};
 
 /// A peer's disk: a directory with an index and segment files. Clones are handles to the same one.
@@ -103,12 +103,21 @@ impl Database {
         };
         let reads = Lane::start(reader, readers, threads)?;
         let (writes, queue) = mpsc::channel(DISK_LANE_CALLS_MAX);
-        let run = {
-            let (index, health, dir) = (Arc::clone(&index), health.clone(), dir.clone());
-            move || writer::run(home, &index, &health, &dir, queue)
-        };
-        let thread = thread::Builder::new().name(writer.into()).spawn(run);
-        threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
+        let shared = Arc::new(Writer {
+            home,
+            index: Arc::clone(&index),
+            health: health.clone(),
+            dir: dir.clone(),
+            queue: Mutex::new(queue),
+            syncing: Mutex::new(()),
+        });
+        // One writes while the other syncs.
+        for number in 0..2 {
+            let shared = Arc::clone(&shared);
+            let name = format!("{writer}-{number}");
+            let thread = thread::Builder::new().name(name).spawn(move || shared.run());
+            threads.push(thread.map_err(|error| health.of_write("thread", &error))?);
+        }
         Ok(Self { index, dir, writes, queued: Queued::default(), reads })
     }
 }
@@ -263,15 +272,21 @@ impl Disk for RealDisk {
     async fn query<T: Send + 'static>(
         &self,
         home: Home,
-        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+        question: impl Fn(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        self.opened.look(home, move |index| question(&index.freeze())).await
+        let Database { index, reads, .. } = self.opened.senders()?.database(home);
+        // Most of what is asked for lies in memory, and waking a thread takes longer than reading it there.
+        if let Some(answer) = index.glance(&question) {
+            return answer;
+        }
+        let health = self.opened.inner.health.clone();
+        reads.run(move || health.check().and_then(|()| question(&index.freeze()))).await
     }
 
     async fn transact<T: Send + 'static>(
         &self,
         home: Home,
-        change: impl FnOnce(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
+        change: impl Fn(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
         let Database { index, dir, queued, reads, .. } = self.opened.senders()?.database(home);
         let health = self.opened.inner.health.clone();

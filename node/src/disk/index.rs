@@ -1,17 +1,18 @@
 //! RocksDB as ordered maps: its options, and what its errors mean.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, DB,
     DBCompressionType, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel, Options,
-    ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    ReadOptions, ReadTier, Snapshot, WriteBatch,
 };
 
 use super::lane::Health;
 use super::recovery::{self, Damage, Recovered, Refused};
-use crate::env::{Batch, Change, DiskError, Durability, Home, Map, MapReader};
+use crate::env::{Batch, Change, DiskError, Home, Map, MapReader};
 
 /// Bytes of the cache that all maps of a home share. Memory of a daemon is dear: indexes of a TB of large blocks are
 /// some 200 MB, of which the hot part is small.
@@ -27,6 +28,8 @@ const DELETIONS_WINDOW: usize = 128;
 const LOG_BYTES_MAX: u64 = 128 << 20;
 /// Bytes of a part of a table's index or filter.
 const INDEX_PART_BYTES: usize = 4 << 10;
+/// Rows that a question may read on its caller's thread: some microseconds each.
+const GLANCE_ROWS_MAX: usize = 64;
 /// Table files kept open.
 const FILES_OPEN_MAX: i32 = 256;
 
@@ -42,6 +45,14 @@ pub(super) struct Index {
 pub(super) struct Frozen<'a> {
     index: &'a Index,
     snapshot: Snapshot<'a>,
+}
+
+/// The part of an unchanging state that lies in memory: write buffers and cached parts of tables. After it missed
+/// something, all that it says is worth nothing.
+struct Glance<'a> {
+    frozen: Frozen<'a>,
+    rows_left: Cell<usize>,
+    has_missed: Cell<bool>,
 }
 
 impl Index {
@@ -98,6 +109,21 @@ impl Index {
         Frozen { index: self, snapshot: self.db.snapshot() }
     }
 
+    /// Asks what lies in memory, on the caller's thread: it reads no file. Returns nothing where that is not enough, or
+    /// where the question reads more than a few rows.
+    pub(super) fn glance<T>(
+        &self,
+        question: impl Fn(&dyn MapReader) -> Result<T, DiskError>,
+    ) -> Option<Result<T, DiskError>> {
+        let glance = Glance {
+            frozen: self.freeze(),
+            rows_left: Cell::new(GLANCE_ROWS_MAX),
+            has_missed: Cell::new(false),
+        };
+        let answer = question(&glance);
+        (!glance.has_missed.get()).then_some(answer)
+    }
+
     /// Copies at most `limit` entries, and none after those that make up `bytes`.
     fn copy(
         &self,
@@ -118,11 +144,10 @@ impl Index {
         Ok(copied)
     }
 
-    /// Applies batches together: all of them or none.
+    /// Applies batches together: all of them or none. What a crash leaves of them is up to [`Self::sync`].
     pub(super) fn write<'a>(
         &self,
         batches: impl Iterator<Item = &'a Batch>,
-        durability: Durability,
     ) -> Result<(), DiskError> {
         let mut group = WriteBatch::default();
         for change in batches.flat_map(|batch| &batch.changes) {
@@ -134,15 +159,13 @@ impl Index {
                 }
             }
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.db.write_opt(group, &options).map_err(|error| {
-            if is_full(&error) {
-                DiskError::Full
-            } else {
-                self.health.fail(told(self.home, "cannot be written", error))
-            }
-        })
+        self.db.write(group).map_err(|error| self.of_write("cannot be written", error))
+    }
+
+    /// Makes everything durable that was written before the call. Others may write meanwhile, which a write that syncs
+    /// by itself would not let them.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        self.db.flush_wal(true).map_err(|error| self.of_write("cannot be synced", error))
     }
 
     /// Writes what is in memory to tables, whose log goes then, and of which those that tell mostly of deletions are
@@ -151,13 +174,8 @@ impl Index {
         let maps = Map::ALL.into_iter().filter(|map| map.home() == self.home);
         let families = maps.map(|map| self.family(map)).collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
-        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| {
-            if is_full(&error) {
-                DiskError::Full
-            } else {
-                self.health.fail(told(self.home, "cannot be flushed", error))
-            }
-        })
+        let flushed = self.db.flush_cfs_opt(&families, &FlushOptions::default());
+        flushed.map_err(|error| self.of_write("cannot be flushed", error))
     }
 
     /// Ends background work. The index is closed when it is dropped.
@@ -169,6 +187,15 @@ impl Index {
         let family = self.db.cf_handle(map.name());
         let detail = || format!("no map {} in the home {:?}", map.name(), self.home);
         family.ok_or_else(|| DiskError::Failed { detail: detail() })
+    }
+
+    /// Returns the error of a change: a full device is no failure.
+    fn of_write(&self, what: &str, error: rocksdb::Error) -> DiskError {
+        if is_full(&error) {
+            DiskError::Full
+        } else {
+            self.health.fail(told(self.home, what, error))
+        }
     }
 
     /// Returns the error of a read: damage in one place leaves the others readable.
@@ -243,6 +270,66 @@ impl MapReader for Frozen<'_> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
         self.page(map, from, until, limit, usize::MAX)
+    }
+}
+
+impl Glance<'_> {
+    /// Counts rows that are about to be read, and refuses those beyond the bound.
+    fn take(&self, rows: usize) -> Result<(), DiskError> {
+        match self.rows_left.get().checked_sub(rows) {
+            Some(left) => {
+                self.rows_left.set(left);
+                Ok(())
+            }
+            None => Err(self.miss()),
+        }
+    }
+
+    fn miss(&self) -> DiskError {
+        self.has_missed.set(true);
+        DiskError::Failed { detail: "it does not lie in memory".to_owned() }
+    }
+
+    /// Returns the error of a read; one that only a file could answer is a miss.
+    fn of_read(&self, error: rocksdb::Error) -> DiskError {
+        if error.kind() == ErrorKind::Incomplete {
+            self.miss()
+        } else {
+            self.frozen.index.of_read(error)
+        }
+    }
+}
+
+impl MapReader for Glance<'_> {
+    fn get(&self, map: Map, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        self.take(1)?;
+        let Frozen { index, snapshot } = &self.frozen;
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        let value = snapshot.get_pinned_cf_opt(index.family(map)?, key, options);
+        let value = value.map_err(|error| self.of_read(error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        map: Map,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, DiskError> {
+        // As many as may come: whoever wants a long list reads files.
+        self.take(limit)?;
+        let Frozen { index, snapshot } = &self.frozen;
+        let Some(mut options) = options_of_scan(from, until) else { return Ok(Vec::new()) };
+        options.set_read_tier(ReadTier::BlockCache);
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let entries = snapshot.iterator_cf_opt(index.family(map)?, options, mode).take(limit);
+        let copied = entries.map(|entry| {
+            let (key, value) = entry.map_err(|error| self.of_read(error))?;
+            Ok((Bytes::from(key), Bytes::from(value)))
+        });
+        copied.collect()
     }
 }
 

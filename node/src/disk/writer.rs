@@ -1,8 +1,12 @@
-//! The thread that writes the index of a home: everything that waits shares one log write and one sync.
+//! The threads that write the index of a home: everything that waits shares one log write and one sync.
+//!
+//! Batches are written in the order they were queued. One that need not be synced is done once it is written: while one
+//! thread syncs, the other writes what came since, so that what the log decided is not applied a sync later.
+//! Never: syncs again after a sync that failed.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::limits::{
     DISK_GROUP_BYTES_MAX, DISK_LANE_CALLS_MAX, DISK_RESERVE_BYTES_MAX, DISK_RESERVE_BYTES_MIN,
@@ -50,52 +54,90 @@ impl Drop for Place {
     }
 }
 
-/// Writes until all senders are gone.
-pub(super) fn run(
-    home: Home,
-    index: &Arc<Index>,
-    health: &Health,
-    dir: &Path,
-    mut queue: mpsc::Receiver<Write>,
-) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut bytes = put_bytes(&first.batch);
-        let mut group = vec![first];
-        while group.len() < DISK_LANE_CALLS_MAX && bytes < DISK_GROUP_BYTES_MAX {
-            let Ok(write) = queue.try_recv() else { break };
-            bytes += put_bytes(&write.batch);
-            group.push(write);
+/// What the writing threads of a home share.
+pub(super) struct Writer {
+    pub(super) home: Home,
+    pub(super) index: Arc<Index>,
+    pub(super) health: Health,
+    /// Where the index lies.
+    pub(super) dir: PathBuf,
+    /// Whoever has it takes what comes next and writes it.
+    pub(super) queue: Mutex<mpsc::Receiver<Write>>,
+    /// Whoever has it syncs. The other has written meanwhile, and covers that by a sync of its own.
+    pub(super) syncing: Mutex<()>,
+}
+
+impl Writer {
+    /// Writes until all senders are gone.
+    pub(super) fn run(&self) {
+        while let Some(written) = self.write_until_sync() {
+            self.sync(written);
         }
-        write_group(home, index, health, dir, group);
+    }
+
+    /// Writes what comes until a part of it is to be synced, and returns that part; nothing at the end.
+    fn write_until_sync(&self) -> Option<Vec<Write>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let first = queue.blocking_recv()?;
+            let mut bytes = put_bytes(&first.batch);
+            let mut group = vec![first];
+            while group.len() < DISK_LANE_CALLS_MAX && bytes < DISK_GROUP_BYTES_MAX {
+                let Ok(write) = queue.try_recv() else { break };
+                bytes += put_bytes(&write.batch);
+                group.push(write);
+            }
+            let unsynced = self.write_group(group);
+            if !unsynced.is_empty() {
+                return Some(unsynced);
+            }
+        }
+    }
+
+    /// Writes a group together, and returns those that are to be synced.
+    fn write_group(&self, group: Vec<Write>) -> Vec<Write> {
+        let (accepted, refused): (Vec<_>, Vec<_>) = match space_at(&self.dir, &self.health) {
+            Ok(space) => {
+                group.into_iter().partition(|write| has_room_for(&write.batch, self.home, space))
+            }
+            Err(_) => (group, Vec::new()),
+        };
+        answer(refused, &Err(DiskError::Full), &self.health);
+        if accepted.is_empty() {
+            return accepted;
+        }
+        let batches = accepted.iter().map(|write| &write.batch);
+        let written = self.health.check().and_then(|()| self.index.write(batches));
+        if written.is_err() {
+            answer(accepted, &written, &self.health);
+            return Vec::new();
+        }
+        let is_synced = |write: &Write| write.durability == Durability::Synced;
+        let (synced, buffered): (Vec<_>, Vec<_>) = accepted.into_iter().partition(is_synced);
+        answer(buffered, &written, &self.health);
+        synced
+    }
+
+    /// Makes everything durable that was written before, and answers those who wait for it.
+    fn sync(&self, written: Vec<Write>) {
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a failure of the other thread's, a sync that succeeds would prove nothing.
+        let synced = self.health.check().and_then(|()| self.index.sync());
+        answer(written, &synced, &self.health);
     }
 }
 
-fn write_group(home: Home, index: &Index, health: &Health, dir: &Path, group: Vec<Write>) {
-    let (accepted, refused): (Vec<_>, Vec<_>) = match space_at(dir, health) {
-        Ok(space) => group.into_iter().partition(|write| has_room_for(&write.batch, home, space)),
-        Err(_) => (group, Vec::new()),
-    };
-    for write in refused {
-        // Whoever asked may have gone, here and below.
-        write.reply.send(Err(DiskError::Full)).ok();
-    }
-    if accepted.is_empty() {
-        return;
-    }
-    let synced = accepted.iter().any(|write| write.durability == Durability::Synced);
-    let durability = if synced { Durability::Synced } else { Durability::Buffered };
-    let written = health
-        .check()
-        .and_then(|()| index.write(accepted.iter().map(|write| &write.batch), durability));
-    for write in accepted {
-        let result = match &written {
+/// Tells those who wait what came of their batches.
+fn answer(writes: Vec<Write>, outcome: &Result<(), DiskError>, health: &Health) {
+    for Write { reply, place, .. } in writes {
+        let result = match outcome {
             Ok(()) => Ok(()),
             Err(DiskError::Full) => Err(DiskError::Full),
             Err(error) => Err(health.fail(error.to_string())),
         };
-        let Write { reply, place, .. } = write;
         // Whoever hears of it sees that it waits no more.
         drop(place);
+        // Whoever asked may have gone.
         reply.send(result).ok();
     }
 }
@@ -111,7 +153,7 @@ pub(super) fn write_now(
     if space_at(dir, health).is_ok_and(|space| !has_room_for(batch, home, space)) {
         return Err(DiskError::Full);
     }
-    index.write(std::iter::once(batch), Durability::Buffered)
+    index.write(std::iter::once(batch))
 }
 
 fn has_room_for(batch: &Batch, home: Home, space: Space) -> bool {

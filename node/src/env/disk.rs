@@ -262,14 +262,15 @@ pub trait Disk: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<(Bytes, Bytes)>, DiskError>> + Send;
 
     /// Runs `question` over one state of a home, where it may take its time: on a thread that reads. That
-    /// state has every write that returned before.
+    /// state has every write that returned before. A disk may ask more than once, and throw answers away: it asks what
+    /// lies in memory first.
     ///
     /// # Errors
     /// [`DiskError`], those of `question` among them.
     fn query<T: Send + 'static>(
         &self,
         home: Home,
-        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+        question: impl Fn(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
     ) -> impl Future<Output = Result<T, DiskError>> + Send;
 
     /// Runs `change` over one state of a home, as [`Self::query`] does, and applies the batch that it returns, buffered,
@@ -282,7 +283,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn transact<T: Send + 'static>(
         &self,
         home: Home,
-        change: impl FnOnce(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
+        change: impl Fn(&dyn MapReader) -> Result<(Batch, T), DiskError> + Send + 'static,
     ) -> impl Future<Output = Result<T, DiskError>> + Send {
         async move {
             let (batch, value) = self.query(home, change).await?;

@@ -64,7 +64,7 @@ pub(super) async fn dead_among<E: Env>(
     let collects_uploads = context.planted.collect_uploads;
     let dead = context.meta.read(Freshness::Local, move |state| {
         let mut dead = Vec::new();
-        for owner in owners {
+        for &owner in &owners {
             let is_dead = match query::upload_state(state, owner)? {
                 UploadState::Dead => true,
                 UploadState::InProgress => collects_uploads,

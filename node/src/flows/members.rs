@@ -64,9 +64,9 @@ async fn agreed<E: Env>(meta: &Meta<E>, told: &BTreeMap<RaftId, PeerId>) -> Resu
     let read = move |state: &dyn metadata::Source| {
         let Some(settings) = query::settings(state)? else { return Ok(None) };
         let mut seated = BTreeSet::new();
-        for (RaftId(id), peer) in seats {
-            if !query::is_removed(state, id)? {
-                seated.insert(peer);
+        for (RaftId(id), peer) in &seats {
+            if !query::is_removed(state, *id)? {
+                seated.insert(*peer);
             }
         }
         // Latest first.

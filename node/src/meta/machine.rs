@@ -16,7 +16,7 @@ use openraft::OptionalSend;
 use openraft::storage::{
     ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, SnapshotMeta,
 };
-use protocol::metadata::{Command, Draft, Effect, apply, encode_answer};
+use protocol::metadata::{Command, Draft, Effect, Source, apply, encode_answer};
 use protocol::raft::{Configured, Content, Progress, Record, encode};
 
 use super::convert;
@@ -24,6 +24,7 @@ use super::effects::Teller;
 use super::flusher::{Failure, wait_for_room, write_when_there_is_room};
 use super::log::{PROGRESS, io_error};
 use super::metrics::MetaMetrics;
+use super::rows::Rows;
 use super::settings::Observer;
 use super::snapshot::{Contents, copy_view};
 use super::source::{Generation, end_of, key_in, read_progress};
@@ -73,6 +74,7 @@ impl MachineView {
 pub(super) struct Machine<E: Env> {
     env: E,
     progress: Mutex<Progress>,
+    rows: Arc<Rows>,
     applied: FairSender<u64>,
     view: MachineView,
     failure: Failure,
@@ -89,8 +91,9 @@ impl<E: Env> fmt::Debug for Machine<E> {
 /// Keys with their new values; `None` removes one.
 type Changes = Vec<(Bytes, Option<Bytes>)>;
 
-/// What applying a batch of entries gave, besides what it changed.
+/// What applying a batch of entries gave.
 struct Step {
+    changes: Changes,
     /// One per entry.
     answers: Vec<Applied>,
     effects: Vec<Effect>,
@@ -122,6 +125,7 @@ impl<E: Env> Machine<E> {
         Ok(Self {
             env: env.clone(),
             progress: Mutex::new(progress),
+            rows: Arc::new(Rows::new()),
             applied: sender,
             view,
             failure,
@@ -159,9 +163,11 @@ impl<E: Env> Machine<E> {
         let mut tries = 0;
         let step = loop {
             let (entries, encoded) = (Arc::clone(&entries), encoded.clone());
+            let rows = Arc::clone(&self.rows);
             let change = move |reader: &dyn MapReader| {
-                Ok(match apply_all(&Generation::new(reader, generation), &entries) {
-                    Ok((changes, step)) => (batch_of(generation, changes, encoded), Ok(step)),
+                let disk = Generation::new(reader, generation);
+                Ok(match apply_all(&rows.over(&disk), &entries) {
+                    Ok(step) => (batch_of(generation, &step.changes, encoded.clone()), Ok(step)),
                     Err(reason) => (Batch::default(), Err(reason)),
                 })
             };
@@ -175,6 +181,7 @@ impl<E: Env> Machine<E> {
         for entry in entries.iter().filter(|_| self.observer.wants()) {
             self.observer.applied(entry.log_id.index, &convert::record(entry));
         }
+        self.rows.changed(step.changes);
         let applied = progress.applied.map_or(0, |place| place.index + 1);
         *self.progress() = progress;
         self.metrics.entries_applied.inc_by(entries.len() as u64);
@@ -228,12 +235,12 @@ impl<E: Env> Machine<E> {
 }
 
 /// Returns the batch of what entries changed in a generation, and how far they were applied.
-fn batch_of(generation: u32, changes: Changes, progress: Bytes) -> Batch {
+fn batch_of(generation: u32, changes: &Changes, progress: Bytes) -> Batch {
     let mut batch = Batch::default();
     for (key, value) in changes {
-        let key = key_in(generation, &key);
+        let key = key_in(generation, key);
         match value {
-            Some(value) => batch.put(Map::Metadata, key, value),
+            Some(value) => batch.put(Map::Metadata, key, value.clone()),
             None => batch.delete(Map::Metadata, key),
         }
     }
@@ -241,8 +248,8 @@ fn batch_of(generation: u32, changes: Changes, progress: Bytes) -> Batch {
     batch
 }
 
-/// Applies entries to a draft over a generation.
-fn apply_all(source: &Generation<'_>, entries: &[Entry]) -> Result<(Changes, Step), String> {
+/// Applies entries to a draft over a state.
+fn apply_all(source: &dyn Source, entries: &[Entry]) -> Result<Step, String> {
     let mut draft = Draft::new(source);
     let mut answers = Vec::with_capacity(entries.len());
     let mut effects = Vec::new();
@@ -261,7 +268,7 @@ fn apply_all(source: &Generation<'_>, entries: &[Entry]) -> Result<(Changes, Ste
         };
         answers.push(Applied(answer));
     }
-    Ok((draft.into_changes(), Step { answers, effects }))
+    Ok(Step { changes: draft.into_changes(), answers, effects })
 }
 
 impl<E: Env> RaftStateMachine<Types> for Machine<E> {

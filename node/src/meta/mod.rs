@@ -20,6 +20,7 @@ mod metrics;
 mod network;
 mod propose;
 mod read;
+mod rows;
 mod runtime;
 mod serve;
 mod settings;

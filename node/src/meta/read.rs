@@ -61,7 +61,7 @@ impl ReadIndexes {
 }
 
 impl<E: Env> Meta<E> {
-    /// Runs `question` over one state of the metadata, where it may take its time.
+    /// Runs `question` over one state of the metadata, where it may take its time. It may be asked more than once.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] when the latest state was asked for and no leader answers in time;
@@ -69,7 +69,7 @@ impl<E: Env> Meta<E> {
     pub async fn read<T: Send + 'static>(
         &self,
         freshness: Freshness,
-        question: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
+        question: impl Fn(&dyn Source) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, Fault> {
         if freshness != Freshness::Local {
             let end = self.env().now().after(READ_PATIENCE);

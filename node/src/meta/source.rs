@@ -25,6 +25,11 @@ impl<'a> Generation<'a> {
         Self { reader, number }
     }
 
+    /// Returns which one it is.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Returns the generation that counts.
     ///
     /// # Errors

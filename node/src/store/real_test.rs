@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::testing::TestEnv;
 use super::{Store, StoreError, StoreSettings, start};
 use crate::disk::RealDisk;
-use crate::env::{Batch, Disk, DiskError, DiskFile, Durability, Home, Map};
+use crate::env::{Batch, Disk, DiskError, DiskFile, Durability, Home, Map, MapReader};
 
 type RealStore = Store<TestEnv<RealDisk>>;
 
@@ -180,7 +180,7 @@ async fn a_transaction_reads_what_was_written_and_comes_behind_what_is_queued() 
         let (value, batch) = (format!("last {round}"), put(&format!("last {round}")));
         let transaction = disk.transact(Home::Blocks, move |reader| {
             let found = reader.get(Map::Peers, b"key")?;
-            Ok((batch, found.is_some_and(|found| found == "read" || found == "queued")))
+            Ok((batch.clone(), found.is_some_and(|found| found == "read" || found == "queued")))
         });
         let (written, found) = tokio::join!(queued, transaction);
         written.unwrap();
@@ -188,6 +188,42 @@ async fn a_transaction_reads_what_was_written_and_comes_behind_what_is_queued() 
         let key = Bytes::from("key");
         assert_eq!(disk.get(Map::Peers, key).await.unwrap(), Some(value.into()), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn questions_are_answered_alike_from_files_and_from_memory() {
+    const ROWS: u64 = 5_000;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(dir.path()).unwrap();
+    let key_of = |number: u64| Bytes::from(format!("{number:05}"));
+    let value_of = |number: u64| Bytes::from(format!("{number}-").repeat(50));
+    let mut batch = Batch::default();
+    for number in 0..ROWS {
+        batch.put(Map::Metadata, key_of(2 * number), value_of(number));
+    }
+    disk.write(batch, Durability::Synced).await.unwrap();
+    disk.settle(Home::Metadata).await.unwrap();
+    disk.close().await;
+    // Nothing of the tables lies in memory now, and then ever more of them.
+    let disk = RealDisk::open(dir.path()).unwrap();
+    let mut prng = Prng::new(1);
+    for _ in 0..300 {
+        let (first, rows) = (prng.below(ROWS), prng.below(100));
+        let question = move |reader: &dyn MapReader| {
+            let row = reader.get(Map::Metadata, &key_of(2 * first))?;
+            let gap = reader.get(Map::Metadata, &key_of(2 * first + 1))?;
+            let limit = usize::try_from(rows).unwrap_or(0);
+            let page = reader.scan(Map::Metadata, &key_of(2 * first), None, limit)?;
+            Ok((row, gap, page))
+        };
+        let (row, gap, page) = disk.query(Home::Metadata, question).await.unwrap();
+        assert_eq!((row, gap), (Some(value_of(first)), None));
+        let expected: Vec<_> = (first..ROWS.min(first + rows))
+            .map(|number| (key_of(2 * number), value_of(number)))
+            .collect();
+        assert_eq!(page, expected, "{rows} rows from {first}");
+    }
+    disk.close().await;
 }
 
 #[tokio::test]

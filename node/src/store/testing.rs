@@ -282,9 +282,10 @@ impl Disk for MemoryDisk {
     async fn query<T: Send + 'static>(
         &self,
         home: Home,
-        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+        question: impl Fn(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        question(&self.freeze(home).await?)
+        let frozen = self.freeze(home).await?;
+        question(&frozen)
     }
 
     async fn freeze(&self, home: Home) -> Result<MemoryView, DiskError> {

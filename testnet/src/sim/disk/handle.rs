@@ -163,7 +163,7 @@ impl Disk for SimDisk {
     async fn query<T: Send + 'static>(
         &self,
         home: Home,
-        question: impl FnOnce(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
+        question: impl Fn(&dyn MapReader) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
         self.read_time().await?;
         question(&lock(&self.device.state).database(home).maps)

@@ -109,7 +109,7 @@ async fn referenced(
 ) -> Result<BTreeSet<OwnerId>, Fault> {
     let read = move |state: &dyn Source| {
         let mut referenced = BTreeSet::new();
-        for owner in owners {
+        for &owner in &owners {
             if query::upload_state(state, owner)? == UploadState::Referenced {
                 referenced.insert(owner);
             }
