@@ -413,6 +413,9 @@ pub(super) fn map_options(map: Map, cache: &Cache) -> Options {
         | Map::RaftLog
         | Map::RaftState
         | Map::Metadata => {
+            // A new name, block or request is looked for before it is written: in vain.
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(0.05);
             options.set_write_buffer_size(BUFFER_BYTES);
             options.set_compression_type(DBCompressionType::Lz4);
         }
