@@ -18,6 +18,7 @@ mod output;
 mod part;
 mod patch;
 mod question;
+mod queue;
 mod remove;
 mod repair;
 mod send;
@@ -120,5 +121,6 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Cluster(what) => cluster::run(endpoints, what, json).await,
         Command::Repair(what) => repair::run(endpoints, what, json).await,
         Command::Scrub(what) => repair::scrub(endpoints, what, json).await,
+        Command::Queue => queue::run(endpoints, json).await,
     }
 }

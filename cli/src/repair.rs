@@ -80,7 +80,8 @@ fn scrub_summary(progress: &ScrubProgress) -> String {
     )
 }
 
-fn seconds(millis: u64) -> String {
+/// Returns a time as people read it, in whole seconds, rounded up: `90 s`.
+pub(crate) fn seconds(millis: u64) -> String {
     format!("{} s", millis.div_ceil(1000))
 }
 

@@ -345,10 +345,10 @@ pub const WORK_TAKEN_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
 
 /// Jobs of one grant: half of what the largest upload leaves behind at a time goes to the first that asks, so that it spreads in
 /// few hops. Large payloads make it fewer.
-pub const WORK_GRANT_JOBS_MAX: usize = 1 << 14;
+pub const WORK_GRANT_JOBS_MAX: usize = 1 << 13;
 
 /// Bytes of a lent job in a grant, without its payload: what its fields take at most.
-pub const WORK_LENT_BYTES: usize = 120;
+pub const WORK_LENT_BYTES: usize = 160;
 const _: () = assert!(
     WORK_GRANT_JOBS_MAX * WORK_LENT_BYTES + WORK_MESSAGE_SPARE <= FRAME_BODY_BYTES_MAX as usize
 );
@@ -363,15 +363,15 @@ const _: () = assert!(
 /// Bytes of a message about work that are neither jobs nor reports.
 pub const WORK_MESSAGE_SPARE: usize = 1 << 10;
 
-/// Longest job in its stored form, in bytes: ids, two CIDs' worth of subject, and the payload.
-pub const JOB_BYTES_MAX: usize = 512;
+/// Longest job in its stored form, in bytes: ids, two CIDs' worth of subject, its holder, and the payload.
+pub const JOB_BYTES_MAX: usize = 544;
 
 /// Longest stored row of a queue, in bytes: a job and the reason why it is a dead letter.
 pub const JOB_ROW_BYTES_MAX: usize = JOB_BYTES_MAX + DETAIL_BYTES_MAX + 16;
 
 /// What a job carries beyond its subject, in bytes: an owner and a few peers.
 pub const JOB_PAYLOAD_BYTES_MAX: usize = 300;
-const _: () = assert!(JOB_PAYLOAD_BYTES_MAX + 200 <= JOB_BYTES_MAX);
+const _: () = assert!(JOB_PAYLOAD_BYTES_MAX + 240 <= JOB_BYTES_MAX);
 
 /// Longest reason of a failed job on its way to its queue, in bytes.
 pub const WORK_REASON_BYTES_MAX: usize = DETAIL_BYTES_MAX / 2;
@@ -421,6 +421,9 @@ pub const WORK_ANSWERS_MAX: u32 = 32;
 /// For how long a peer that waited and got work gets its shares of what comes besides: several piles that come at once
 /// are shared by the same peers. Guess: ten hops of 25 ms, within a continent.
 pub const WORK_FADE: Duration = Duration::from_millis(250);
+
+/// How long a peer that was told of work waits before it is told again, if it did not come for it.
+pub const WORK_HINT: Duration = Duration::from_millis(200);
 
 /// Questions for work of one peer that are not answered for good.
 pub const WORK_ASKS_MAX: usize = 256;

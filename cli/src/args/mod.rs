@@ -160,6 +160,11 @@ pub(crate) enum Command {
     /// Read everything again that a peer holds, to find what rotted
     #[command(subcommand, after_help = "Example: shoal scrub status")]
     Scrub(ScrubCommand),
+    /// Show the work that waits at a peer, who took some of it, and what was given up
+    #[command(after_help = "Example: shoal queue --json\n\n\
+                      Each peer has a queue of its own, and the one that answers tells of its: name each with \
+                      --endpoint to see its own.")]
+    Queue,
 }
 
 #[cfg(test)]
@@ -225,6 +230,8 @@ mod tests {
             "shoal repair status --json",
             "shoal scrub start",
             "shoal scrub status --json",
+            "shoal queue",
+            "shoal queue --json",
             "shoal cluster peers",
             "shoal cluster invite --label l --valid-for 1h",
             "shoal cluster drain p --wait 10m",
@@ -260,6 +267,7 @@ mod tests {
             "shoal lock n --ttl 0 -- make",
             "shoal cluster set p",
             "shoal stat word",
+            "shoal queue p",
         ] {
             assert!(!is_read(line), "{line}");
         }

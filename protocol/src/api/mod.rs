@@ -7,6 +7,7 @@ mod access;
 mod cluster;
 mod lock;
 mod object;
+mod queue;
 mod range;
 
 use core::time::Duration;
@@ -23,6 +24,7 @@ pub use lock::{Lock, LockAnswer, LockOp, LockRequest, LockState};
 pub use object::{
     Bucket, Buckets, Deleted, Listing, Object, ObjectOp, SetBucket, Source, UploadBegun, Versions,
 };
+pub use queue::{DeadLetter, Moved, Queue};
 pub use range::{Asked, Part};
 
 /// An error, as a problem document (RFC 9457).

@@ -190,6 +190,11 @@ pub enum Output {
         /// Which.
         lease: LeaseName,
     },
+    /// A job was done, here or elsewhere, and is out of the queue.
+    Done {
+        /// Which.
+        job: JobId,
+    },
     /// A job was given up.
     Died {
         /// Which.

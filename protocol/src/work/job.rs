@@ -132,6 +132,9 @@ pub struct JobSpec {
     pub priority: Priority,
     /// With what.
     pub subject: Subject,
+    /// The peer that has what the job needs. It is for that peer alone, for as long as it is a member that is alive; then
+    /// it is for whom it suits.
+    pub holder: Option<PeerId>,
     /// Bytes to be moved or read, as far as is known; at most [`JOB_MOVES_BYTES_MAX`].
     pub bytes: u64,
     /// What the kind needs beyond the subject; at most [`JOB_PAYLOAD_BYTES_MAX`] bytes.

@@ -11,7 +11,9 @@ use super::queue::Queue;
 use super::ready::Part;
 use super::steal::Answer;
 use super::waiters::Waiter;
-use crate::limits::{FRAME_BODY_BYTES_MAX, WORK_LEASE, WORK_LENT_BYTES, WORK_MESSAGE_SPARE};
+use crate::limits::{
+    FRAME_BODY_BYTES_MAX, WORK_GRANT_JOBS_MAX, WORK_LEASE, WORK_LENT_BYTES, WORK_MESSAGE_SPARE,
+};
 use crate::{Instant, PeerId};
 
 /// Jobs that a peer which waits is to get on average: a grant and its report are two messages, and who waited
@@ -89,8 +91,17 @@ impl Queue {
         fit: Fit<'_>,
         out: &mut Vec<Output>,
     ) -> Vec<Lent> {
-        let suits = |id: JobId| self.job(id).map_or(Suits::Not, |job| fit(to, &job.spec));
-        let chosen = self.ready.choose(self.policy.share, part, suits);
+        let suits = |id: JobId| match self.job(id) {
+            // What is for this peer alone is not for others.
+            Some(job) if job.spec.holder == Some(self.own) => Suits::Not,
+            Some(job) => fit(to, &job.spec),
+            None => Suits::Not,
+        };
+        let mut chosen: Vec<JobId> = self.ready.for_alone(to).map(|(id, _)| id).collect();
+        chosen.truncate(WORK_GRANT_JOBS_MAX);
+        if chosen.is_empty() {
+            chosen = self.ready.choose(self.policy.share, part, suits);
+        }
         let mut token = None;
         let mut lent = Vec::new();
         let mut room = FRAME_BODY_BYTES_MAX as usize - WORK_MESSAGE_SPARE;

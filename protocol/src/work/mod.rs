@@ -10,6 +10,7 @@
 //! "Lifeline-based global load balancing", 2011 (whoever asked in vain is served when there is work).
 
 mod borrow;
+mod hints;
 mod interface;
 mod job;
 mod ledger;

@@ -13,7 +13,7 @@ use crate::limits::{
     WORK_ATTEMPTS_MAX, WORK_BUSY_PAUSE, WORK_DEAD_MAX, WORK_JOBS_MAX, WORK_RETRY_PAUSE,
     WORK_RETRY_PAUSE_MAX,
 };
-use crate::{Fault, Instant, Kind, WallTime};
+use crate::{Fault, Instant, Kind, PeerId, WallTime};
 
 impl Queue {
     pub(super) fn enqueue(
@@ -31,9 +31,27 @@ impl Queue {
         let job = Job { id, spec, attempts: 0, created };
         out.push(Output::Store(Change::Add(Row { job: job.clone(), state: RowState::Waiting })));
         out.push(Output::Accepted { tag, job: id });
-        self.ready.insert(&job);
+        self.wait(&job);
         self.ledger.insert(job, State::Ready);
-        self.has_news = true;
+    }
+
+    /// Puts an own job among those that may be started: here, or by the peer that it is for.
+    pub(super) fn wait(&mut self, job: &Job) {
+        match job.spec.holder.filter(|holder| self.is_elsewhere(*holder)) {
+            Some(holder) => {
+                self.ready.insert_for(holder, job);
+                self.hints.work_for(holder);
+            }
+            None => {
+                self.ready.insert(job);
+                self.has_news = true;
+            }
+        }
+    }
+
+    /// Says whether a peer is another one than this, and there.
+    pub(super) fn is_elsewhere(&self, peer: PeerId) -> bool {
+        peer != self.own && self.thief.knows(peer)
     }
 
     pub(super) fn refusal(&self, spec: &JobSpec) -> Option<Fault> {
@@ -59,6 +77,7 @@ impl Queue {
                 if let Some(entry) = self.ledger.remove(id) {
                     self.ready.remove(&entry.job);
                     out.push(Output::Store(Change::Remove(id)));
+                    out.push(Output::Done { job: id });
                 }
             }
             Outcome::Returned => self.make_ready(id),
@@ -107,9 +126,9 @@ impl Queue {
         let Some(entry) = self.ledger.get(id) else { return };
         match entry.state {
             State::Pausing { .. } | State::Running { .. } | State::Granted { .. } => {
-                self.ready.insert(&entry.job);
+                let job = entry.job.clone();
+                self.wait(&job);
                 self.ledger.set(id, State::Ready);
-                self.has_news = true;
             }
             State::Ready | State::Dead { .. } => {}
         }
@@ -135,8 +154,9 @@ impl Queue {
         }
         self.ledger.set(id, State::Ready);
         if let Some(entry) = self.ledger.get(id) {
-            self.ready.insert(&entry.job);
-            out.push(Output::Store(Change::Update(entry.row())));
+            let (job, row) = (entry.job.clone(), entry.row());
+            self.wait(&job);
+            out.push(Output::Store(Change::Update(row)));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::interface::{Change, Fit, Input, Output, Planted, Policy};
 use super::job::{JobId, Row, RowState, clipped};
 use super::ledger::{Ledger, State};
 use super::lend::{Pile, weight_of};
+use super::hints::Hints;
 use super::load::{Load, Meter};
 use super::message::{Done, LeaseName, Message, Outcome};
 use super::ready::{Part, Ready};
@@ -52,6 +53,7 @@ pub struct Queue {
     pub(super) has_news: bool,
     /// When they are.
     serve_at: Option<Instant>,
+    pub(super) hints: Hints,
     pub(super) thief: Thief,
     pub(super) meter: Meter,
     pub(super) moves: Moves,
@@ -75,8 +77,12 @@ impl Queue {
                 continue;
             }
             match row.state {
+                // Who is there is not known yet: jobs that are for somebody wait for him until it is.
                 RowState::Waiting => {
-                    ready.insert(&row.job);
+                    match row.job.spec.holder.filter(|holder| *holder != own) {
+                        Some(holder) => ready.insert_for(holder, &row.job),
+                        None => ready.insert(&row.job),
+                    }
                     ledger.insert(row.job, State::Ready);
                 }
                 RowState::Dead { reason } => ledger.insert(row.job, State::Dead { reason }),
@@ -96,6 +102,7 @@ impl Queue {
             waiters: Waiters::default(),
             has_news: false,
             serve_at: None,
+            hints: Hints::default(),
             thief,
             meter: Meter::default(),
             moves: Moves::default(),
@@ -118,7 +125,10 @@ impl Queue {
             Input::Cancel { job } => self.cancel(job, out),
             Input::Revive { job } => self.revive(job, out),
             Input::Message { from, message } => self.listen(now, from, message, fit, out),
-            Input::Peers { peers } => self.thief.set_peers(peers),
+            Input::Peers { peers } => {
+                self.thief.set_peers(peers);
+                self.take_back_from_absent();
+            }
             Input::Gone { peer } => {
                 self.waiters.remove(peer);
                 for id in self.ledger.lent_to(peer) {
@@ -138,6 +148,7 @@ impl Queue {
     pub fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
             self.serve_at,
+            self.hints.next_deadline(),
             self.ledger.next_deadline(),
             self.taken.next_deadline(),
             self.thief.next_deadline(),
@@ -152,6 +163,36 @@ impl Queue {
             jobs: u32::try_from(self.ready.movable_jobs()).unwrap_or(u32::MAX),
             bytes: self.ready.movable_bytes(),
             bytes_per_s: self.meter.bytes_per_s(self.slots()),
+        }
+    }
+
+    /// Returns what waits here that a peer could have.
+    fn load_for(&self, peer: PeerId) -> Load {
+        let load = self.load();
+        let (jobs, bytes) =
+            self.ready.for_alone(peer).fold((0u32, 0u64), |(jobs, bytes), (_, more)| {
+                (jobs.saturating_add(1), bytes.saturating_add(more))
+            });
+        Load {
+            jobs: load.jobs.saturating_add(jobs),
+            bytes: load.bytes.saturating_add(bytes),
+            ..load
+        }
+    }
+
+    /// Has jobs that were for peers which are not there any more done by whom they suit.
+    fn take_back_from_absent(&mut self) {
+        for holder in self.ready.holders() {
+            if self.is_elsewhere(holder) {
+                self.hints.work_for(holder);
+                continue;
+            }
+            let ids: Vec<JobId> = self.ready.for_alone(holder).map(|(id, _)| id).collect();
+            for id in ids {
+                let Some(job) = self.ledger.get(id).map(|entry| entry.job.clone()) else { continue };
+                self.ready.remove(&job);
+                self.wait(&job);
+            }
         }
     }
 
@@ -176,6 +217,14 @@ impl Queue {
             Some(_) | None => {}
         }
         self.has_news = false;
+        for peer in self.hints.due(now, GATHER) {
+            let load = self.load_for(peer);
+            if load.jobs > 0 {
+                self.hints.told(now, peer);
+                // An answer to no question: whoever has time comes for it.
+                out.push(Output::Send { to: peer, message: Message::Load { ask: 0, load } });
+            }
+        }
         for (to, message) in self.taken.reports(now) {
             out.push(Output::Send { to, message });
         }
@@ -259,7 +308,7 @@ impl Queue {
         }
         match message {
             Message::Probe { ask } => {
-                let load = self.load();
+                let load = self.load_for(from);
                 out.push(Output::Send { to: from, message: Message::Load { ask, load } });
             }
             Message::Load { ask, load } => {
@@ -267,11 +316,15 @@ impl Queue {
                 self.thief.probed(now, from, ask, load, is_hungry, out);
             }
             Message::Steal { ask } => {
+                self.hints.came(from);
                 let jobs = self.lend(now, from, Part::HALF, fit, out);
                 self.grant(from, Answer { ask, number: 0 }, jobs, 1, out);
+                if self.ready.for_alone(from).next().is_some() {
+                    self.hints.work_for(from);
+                }
             }
             Message::Wait { ask } => {
-                let load = self.load();
+                let load = self.load_for(from);
                 if load.jobs == 0 {
                     self.waiters.insert(now, from, ask);
                 } else {

@@ -383,6 +383,44 @@ fn answers_are_counted_on_when_a_question_arrives_again() {
     }
 }
 
+#[test]
+fn a_job_for_its_holder_waits_for_it_and_is_done_by_others_once_it_is_gone() {
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![id(2), id(3)] });
+    let spec = JobSpec { holder: Some(id(2)), ..repair(1) };
+    assert_eq!(begun(&desk.step(enqueue(1, spec))), None, "the peer itself has time");
+    // Whom it is for is told, once it had time to gather more, and nobody else is.
+    let told = desk.wait(Duration::from_millis(5));
+    let is_hint = |output: &Output| matches!(output, Output::Send { to, message: Message::Load { load, .. } } if *to == id(2) && load.jobs == 1);
+    assert_eq!(told.iter().filter(|output| is_hint(output)).count(), 1, "{told:?}");
+    let jobs = |out: &[Output]| {
+        out.iter().find_map(|output| match output {
+            Output::Send { message: Message::Grant { jobs, .. }, .. } => Some(jobs.len()),
+            _ => None,
+        })
+    };
+    assert_eq!(jobs(&desk.hear(3, Message::Steal { ask: 1 })), Some(0));
+    assert_eq!(jobs(&desk.hear(2, Message::Steal { ask: 1 })), Some(1));
+    // The holder does not come back, and its lease ends.
+    desk.step(Input::Gone { peer: id(2) });
+    assert_eq!(jobs(&desk.hear(3, Message::Steal { ask: 2 })), Some(0), "it may come back");
+    assert!(begun(&desk.step(Input::Peers { peers: vec![id(3)] })).is_some());
+}
+
+#[test]
+fn whoever_is_told_of_work_comes_for_it_when_it_has_time() {
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![id(2), id(3)] });
+    let lease = desk.begin();
+    let load = Load { jobs: 1, bytes: 1, bytes_per_s: 0 };
+    let steals = |out: &[Output]| {
+        out.iter().any(|output| matches!(output, Output::Send { to, message: Message::Steal { .. } } if *to == id(2)))
+    };
+    assert!(!steals(&desk.hear(2, Message::Load { ask: 0, load })), "it is busy");
+    assert!(!steals(&desk.hear(9, Message::Load { ask: 0, load })), "nobody knows that peer");
+    assert!(steals(&desk.finish(lease, Outcome::Done)));
+}
+
 // ---- Bytes ---------------------------------------------------------------------------------
 
 fn messages() -> Vec<(&'static str, Message)> {
@@ -408,7 +446,9 @@ fn rows() -> Vec<Row> {
         let block = Subject::Block(Cid::of(Codec::Raw, b"x"));
         let subject = [block, Subject::Partition(300), Subject::Everything][number % 3];
         let priority = [Priority::Urgent, Priority::Normal, Priority::Idle][number % 3];
-        let spec = JobSpec { kind, priority, subject, bytes: 300, payload: vec![7; number] };
+        let holder = (number % 2 == 1).then(|| id(9));
+        let payload = vec![7; number];
+        let spec = JobSpec { kind, priority, subject, holder, bytes: 300, payload };
         let dead = RowState::Dead { reason: "no such luck".to_owned() };
         let state = if number % 2 == 0 { RowState::Waiting } else { dead };
         Row { job: Job { spec, attempts: 3, ..lent(300).job }, state }

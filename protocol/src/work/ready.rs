@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::interface::{Share, Suits};
 use super::job::{Job, JobId, Priority};
-use crate::WallTime;
 use crate::limits::WORK_GRANT_JOBS_MAX;
+use crate::{PeerId, WallTime};
 
 /// Jobs that are looked at for one grant: by bytes, half of them are a full grant.
 const SCAN_JOBS_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
@@ -21,6 +21,13 @@ struct Place {
 }
 
 impl Place {
+    /// Before every other.
+    const FIRST: Self = Self {
+        priority: Priority::Urgent,
+        created: WallTime::from_unix_millis(0),
+        id: JobId { origin: PeerId::from_public_key([0; 32]), number: 0 },
+    };
+
     const fn of(job: &Job) -> Self {
         Self { priority: job.spec.priority, created: job.created, id: job.id }
     }
@@ -51,7 +58,10 @@ impl Part {
 /// The jobs that may be started.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
+    /// Those that this peer may start, and whom they suit.
     jobs: BTreeMap<Place, Weight>,
+    /// Those that only another peer may start, by it.
+    elsewhere: BTreeMap<(PeerId, Place), Weight>,
     /// Those that may move: how many, and their weight.
     movable_jobs: usize,
     movable_bytes: u64,
@@ -68,11 +78,34 @@ impl Ready {
         }
     }
 
+    /// Notes a job that is for `holder` alone.
+    pub(super) fn insert_for(&mut self, holder: PeerId, job: &Job) {
+        let weight = Weight { bytes: job.weight(), may_move: true };
+        let before = self.elsewhere.insert((holder, Place::of(job)), weight);
+        assert!(before.is_none(), "a job waits in one place");
+    }
+
     /// Takes a job out. Says whether it was there.
     pub(super) fn remove(&mut self, job: &Job) -> bool {
-        let Some(weight) = self.jobs.remove(&Place::of(job)) else { return false };
-        self.forget(weight);
-        true
+        let place = Place::of(job);
+        if let Some(weight) = self.jobs.remove(&place) {
+            self.forget(weight);
+            return true;
+        }
+        job.spec.holder.is_some_and(|holder| self.elsewhere.remove(&(holder, place)).is_some())
+    }
+
+    /// Returns the jobs that are for one peer alone, in their order: how many there are, and their weight.
+    pub(super) fn for_alone(&self, peer: PeerId) -> impl Iterator<Item = (JobId, u64)> {
+        let of_peer = self.elsewhere.range((peer, Place::FIRST)..).take_while(move |((of, _), _)| *of == peer);
+        of_peer.map(|((_, place), weight)| (place.id, weight.bytes))
+    }
+
+    /// Returns the peers that jobs are for alone.
+    pub(super) fn holders(&self) -> Vec<PeerId> {
+        let mut holders: Vec<PeerId> = self.elsewhere.keys().map(|(holder, _)| *holder).collect();
+        holders.dedup();
+        holders
     }
 
     /// Takes the first job out.

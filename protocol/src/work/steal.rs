@@ -58,6 +58,8 @@ pub(super) struct Thief {
     phase: Phase,
     /// Searches in a row that found nothing.
     misses: u32,
+    /// Who told of work, unasked, and until when that counts.
+    hint: Option<(PeerId, Instant)>,
 }
 
 impl Thief {
@@ -70,6 +72,7 @@ impl Thief {
             asks: BTreeMap::new(),
             phase: Phase::Content,
             misses: 0,
+            hint: None,
         }
     }
 
@@ -80,8 +83,21 @@ impl Thief {
         self.peers.retain(|peer| *peer != self.own);
     }
 
+    /// Says whether a peer is among those that may be asked.
+    pub(super) fn knows(&self, peer: PeerId) -> bool {
+        self.peers.binary_search(&peer).is_ok()
+    }
+
     /// Says that this peer has nothing to do, or that it has.
     pub(super) fn hunger(&mut self, now: Instant, is_hungry: bool, out: &mut Vec<Output>) {
+        let is_asking = matches!(&self.phase, Phase::Asking { .. });
+        if is_hungry
+            && !is_asking
+            && let Some((peer, until)) = self.hint.take()
+            && until > now
+        {
+            return self.steal(now, peer, out);
+        }
         match &self.phase {
             Phase::Content if is_hungry => self.search(now, out),
             Phase::Pausing { until } if *until <= now && is_hungry => self.search(now, out),
@@ -152,6 +168,11 @@ impl Thief {
         out: &mut Vec<Output>,
     ) {
         let is_ours = self.asks.get(&ask).is_some_and(|open| open.peer == from);
+        if !is_ours && load.jobs > 0 && self.knows(from) {
+            // Told unasked. It is taken up as soon as there is time for it.
+            self.hint = Some((from, now.after(self.policy.patience)));
+            return;
+        }
         if is_ours && is_hungry && load.jobs > 0 && matches!(self.phase, Phase::Pausing { .. }) {
             // It waited, and work was there already.
             return self.steal(now, from, out);

@@ -6,13 +6,15 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::job::JobId;
+use super::job::{JobId, Priority};
 use super::message::{Done, LeaseName, Lent, Message, Outcome};
 use crate::limits::{WORK_LEASE, WORK_REPORT_JOBS_MAX, WORK_TAKEN_MAX};
 use crate::{Instant, PeerId};
 
 /// How long what is done may wait for more to be reported with it. Until then a crash has it done again.
 const REPORT_DELAY: Duration = Duration::from_secs(2);
+/// The same for a job that somebody waits for: as long as others that end together may take to be noted.
+const URGENT_REPORT_DELAY: Duration = Duration::from_millis(2);
 /// How often a lease is renewed: three reports may be lost.
 const RENEW_EVERY: Duration = Duration::from_secs(WORK_LEASE.as_secs() / 4);
 
@@ -95,7 +97,11 @@ impl Taken {
     /// Notes what is to be reported of a job, and takes it out.
     pub(super) fn end(&mut self, now: Instant, lease: LeaseName, outcome: Outcome) {
         let id = lease.job;
-        if self.loans.get(&id).is_some_and(|loan| loan.lent.token == lease.token) {
+        let mut delay = REPORT_DELAY;
+        if let Some(loan) = self.loans.get(&id).filter(|loan| loan.lent.token == lease.token) {
+            if loan.lent.job.spec.priority == Priority::Urgent {
+                delay = URGENT_REPORT_DELAY;
+            }
             self.remove(id);
         }
         let account = self.accounts.entry(id.origin).or_default();
@@ -103,7 +109,7 @@ impl Taken {
         let report_at = if account.done.len() >= WORK_REPORT_JOBS_MAX / 2 {
             now
         } else {
-            now.after(REPORT_DELAY)
+            now.after(delay)
         };
         account.report_at = Some(account.report_at.map_or(report_at, |at| at.min(report_at)));
     }

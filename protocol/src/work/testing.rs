@@ -10,7 +10,8 @@ pub(super) fn id(number: u8) -> PeerId {
 }
 
 pub(super) fn spec(kind: JobKind, priority: Priority, bytes: u64) -> JobSpec {
-    JobSpec { kind, priority, subject: Subject::Everything, bytes, payload: Vec::new() }
+    let subject = Subject::Everything;
+    JobSpec { kind, priority, subject, holder: None, bytes, payload: Vec::new() }
 }
 
 pub(super) fn repair(bytes: u64) -> JobSpec {

@@ -15,6 +15,7 @@ mod objects;
 mod openapi;
 mod params;
 mod problem;
+mod queue;
 mod repair;
 mod server;
 mod users;
@@ -79,6 +80,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(cluster::withdraw))
         .routes(routes!(repair::show))
         .routes(routes!(repair::scrub))
+        .routes(routes!(queue::show))
         .routes(routes!(users::whoami))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::remove))

@@ -80,6 +80,7 @@ fn simulate(seed: u64, peers: usize, start: Start, delay: f64, way: Way) -> Figu
             kind: JobKind::Repair,
             priority: Priority::Normal,
             subject: Subject::Everything,
+            holder: None,
             bytes: (size * JOB_BYTES) as u64,
             payload: Vec::new(),
         };
