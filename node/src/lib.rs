@@ -21,6 +21,7 @@ pub mod rpc;
 pub mod serve;
 pub mod sessions;
 pub mod store;
+pub mod work;
 
 pub use entry::{Entry, Founding, is_settled};
 pub use flows::{HealSettings, Planted, Root, UploadOptions, Uploaded};

@@ -9,12 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use prometheus_client::registry::Registry;
+use protocol::api;
 use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
 use protocol::metadata::{Actor, DisplayName, RequestId, Written};
 use protocol::repair::{RepairStatus, ScrubSettings};
 use protocol::topology::{ReplicaCount, Zone};
+use protocol::transfer::SpreadRule;
 use protocol::wire::Class;
 use protocol::{Cid, ClusterId, Fault, Kind, OwnerId, PeerId, WallTime};
 use tokio::sync::mpsc;
@@ -32,6 +34,7 @@ use crate::rpc::{Rpc, RpcMetrics, dispatch};
 use crate::serve::PeerHandler;
 use crate::sessions::Sessions;
 use crate::store::{self, Store, StoreSettings, Usage};
+use crate::work::{self, Work};
 
 /// How often a peer tells how much it holds. Others use it for display only.
 const USAGE_INTERVAL: Duration = Duration::from_secs(2);
@@ -53,6 +56,8 @@ pub struct NodeSettings {
     pub heal: HealSettings,
     /// How fast it reads everything again.
     pub scrub: ScrubSettings,
+    /// How copies of a long upload spread.
+    pub spread: SpreadRule,
     /// Placements computed before: empty, or shared with other peers of this process.
     pub placements: Placements,
     /// Test-only defects.
@@ -100,7 +105,9 @@ impl<E: Env> Node<E> {
         meta_settings.observer = settings.meta.observer.clone();
         let meta = Meta::start(env.clone(), meta_settings, rpc.clone()).await?;
         let (heal, heal_inbox) = Heal::new();
-        let handler = PeerHandler::new(env.clone(), store.clone(), meta.clone(), heal.clone());
+        let (work, work_inbox, tasks) = Work::new();
+        let (asked, queue) = (heal.clone(), work.clone());
+        let handler = PeerHandler::new(env.clone(), store.clone(), meta.clone(), asked, queue);
         let (notices, gossip) = mpsc::channel(INBOX_FRAMES_MAX);
         for class in Class::ALL {
             let inbox = env.net().take_inbox(class).ok_or_else(taken)?;
@@ -133,14 +140,16 @@ impl<E: Env> Node<E> {
         let peers = Peers::start(env.clone(), own, rpc.clone(), events, gossip).await?;
         env.spawn("node.usage", tell_usage(env.clone(), store.clone(), peers.clone()));
         let sessions = Sessions::start(env.clone(), meta.clone());
-        let context = Context::new(env, store, peers, rpc, meta, sessions, settings.planted);
+        let context = Context::new(env, store, peers, rpc, meta, sessions, work);
         let context = context.with_cache(BlockCache::new(settings.cache_bytes));
+        let context = context.with_spread(settings.spread).with_planted(settings.planted);
         let (scrub, scrub_inbox) = Scrub::new();
         let node = Self { cluster, context, heal, scrub };
         node.start_flows(members)?;
         let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
         node.start_scrub(settings.scrub, scrub_inbox)?;
+        node.start_work(work_inbox, tasks);
         Ok(node)
     }
 
@@ -166,6 +175,14 @@ impl<E: Env> Node<E> {
         context.env.spawn("scrub.rewrite", rewriting);
         context.env.spawn("scrub", flows::scrub(context.clone(), settings, inbox));
         Ok(())
+    }
+
+    /// Starts the queue of work, and what works it off.
+    fn start_work(&self, inbox: work::Inbox, tasks: mpsc::Receiver<work::Task>) {
+        let context = &self.context;
+        context.env.spawn("work", flows::queue(context.clone(), inbox));
+        context.env.spawn("work.peers", flows::follow_peers(context.clone()));
+        context.env.spawn("work.jobs", flows::carry_out(context.clone(), tasks));
     }
 
     /// Returns the cluster.
@@ -207,6 +224,17 @@ impl<E: Env> Node<E> {
         self.context.metrics.register(registry);
         self.heal.metrics().register(registry);
         self.scrub.metrics().register(registry);
+        self.context.work.metrics().register(registry);
+    }
+
+    /// Returns the work that waits here, and what moved between this peer and others.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn queue(&self) -> Result<api::Queue, Fault> {
+        let (summary, letters) = self.context.work.look().await?;
+        let (own, now) = (self.context.peers.view().own(), self.context.env.wall());
+        Ok(api::Queue::of(own, now, &summary, &letters))
     }
 
     /// Returns how repair stands in the partitions that this peer sees to, and how its scrub stands.

@@ -19,6 +19,7 @@ use node::{
 use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
 use protocol::repair::ScrubSettings;
+use protocol::transfer::SpreadRule;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             store: StoreSettings::with_capacity(capacity_bytes),
             cache_bytes: settings.cache_bytes,
             heal: HealSettings::with_away(settings.away),
+            spread: SpreadRule::default(),
             scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
             placements: Placements::default(),
             planted: Planted::default(),

@@ -410,6 +410,7 @@ pub(super) fn map_options(map: Map, cache: &Cache) -> Options {
         | Map::References
         | Map::Segments
         | Map::Peers
+        | Map::Jobs
         | Map::RaftLog
         | Map::RaftState
         | Map::Metadata => {

@@ -36,6 +36,8 @@ pub enum Map {
     Segments,
     /// Addresses of known peers and other facts about the cluster.
     Peers,
+    /// The queue of work: `crate::work`.
+    Jobs,
     /// Entries of the Raft log, by index.
     RaftLog,
     /// Vote, identity, and how far the log was applied and purged.
@@ -46,12 +48,13 @@ pub enum Map {
 
 impl Map {
     /// Every map.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Blocks,
         Self::References,
         Self::Small,
         Self::Segments,
         Self::Peers,
+        Self::Jobs,
         Self::RaftLog,
         Self::RaftState,
         Self::Metadata,
@@ -66,6 +69,7 @@ impl Map {
             Self::Small => "small",
             Self::Segments => "segments",
             Self::Peers => "peers",
+            Self::Jobs => "jobs",
             Self::RaftLog => "raft_log",
             Self::RaftState => "raft_state",
             Self::Metadata => "metadata",
@@ -76,9 +80,12 @@ impl Map {
     #[must_use]
     pub const fn home(self) -> Home {
         match self {
-            Self::Blocks | Self::References | Self::Small | Self::Segments | Self::Peers => {
-                Home::Blocks
-            }
+            Self::Blocks
+            | Self::References
+            | Self::Small
+            | Self::Segments
+            | Self::Peers
+            | Self::Jobs => Home::Blocks,
             Self::RaftLog | Self::RaftState | Self::Metadata => Home::Metadata,
         }
     }

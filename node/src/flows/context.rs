@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::limits::{TRANSFER_BYTES_MAX, TRANSFERS_MAX};
 use protocol::metadata::{query, session_of};
+use protocol::transfer::SpreadRule;
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
 
@@ -19,6 +20,7 @@ use crate::peers::Peers;
 use crate::rpc::Rpc;
 use crate::sessions::Sessions;
 use crate::store::Store;
+use crate::work::Work;
 
 /// How often a peer looks whether it has caught up.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
@@ -58,6 +60,10 @@ pub struct Context<E: Env> {
     pub sessions: Sessions,
     /// Clients that wait for locks.
     pub locks: LockWaits,
+    /// Jobs for whoever has time.
+    pub work: Work,
+    /// How copies of a long upload spread.
+    pub spread: SpreadRule,
     /// Counters.
     pub metrics: FlowMetrics,
     /// See [`Planted`].
@@ -79,7 +85,7 @@ impl<E: Env> Context<E> {
         rpc: Rpc<E>,
         meta: Meta<E>,
         sessions: Sessions,
-        planted: Planted,
+        work: Work,
     ) -> Self {
         Self {
             env,
@@ -90,8 +96,10 @@ impl<E: Env> Context<E> {
             meta,
             sessions,
             locks: LockWaits::default(),
+            work,
+            spread: SpreadRule::default(),
             metrics: FlowMetrics::default(),
-            planted,
+            planted: Planted::default(),
             renewed: Renewed::default(),
             settled: Arc::default(),
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX as usize)),
@@ -103,6 +111,18 @@ impl<E: Env> Context<E> {
     #[must_use]
     pub fn with_cache(self, cache: BlockCache) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Returns the same with defects.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
+    }
+
+    /// Returns the same, where copies spread by another rule.
+    #[must_use]
+    pub fn with_spread(self, spread: SpreadRule) -> Self {
+        Self { spread, ..self }
     }
 
     /// Returns once this peer places blocks by a topology that is no older than its own start and the session of

@@ -12,6 +12,8 @@ pub struct FlowMetrics {
     pub upload_bytes: Counter,
     /// Uploads that failed.
     pub uploads_failed: Counter,
+    /// Copies of uploads that another holder brought.
+    pub copies_brought: Counter,
     /// Downloads begun.
     pub downloads: Counter,
     /// Bytes of objects delivered.
@@ -37,6 +39,11 @@ impl FlowMetrics {
             ("upload_objects", "Objects acknowledged", &self.uploads),
             ("upload_bytes", "Bytes of objects acknowledged", &self.upload_bytes),
             ("upload_failures", "Uploads that failed", &self.uploads_failed),
+            (
+                "upload_copies_brought",
+                "Copies of uploads that a holder brought to another",
+                &self.copies_brought,
+            ),
             ("download_objects", "Downloads begun", &self.downloads),
             ("download_bytes", "Bytes of objects delivered", &self.download_bytes),
             ("download_failures", "Downloads that failed", &self.downloads_failed),

@@ -22,6 +22,7 @@ mod removal;
 mod root;
 mod scrub;
 mod upload;
+mod work;
 
 pub use context::{Context, Planted};
 pub use download::{Download, block, download};
@@ -42,3 +43,4 @@ pub(crate) use members::{all_members, follow as follow_members};
 pub(crate) use propose::{new_request, propose};
 pub(crate) use removal::removal;
 pub(crate) use scrub::{ScrubInbox, rewrite, scrub};
+pub(crate) use work::{carry_out, follow_peers, queue};

@@ -286,7 +286,7 @@ fn encode_entry(entry: GossipEntry) -> Option<Bytes> {
 fn decode_entry(value: Bytes) -> Option<GossipEntry> {
     match Message::decode(&Frame { head: value, body: Bytes::new() }) {
         Ok(Message::Notice(Notice::Gossip { mut entries, .. })) => entries.pop(),
-        Ok(Message::Request { .. } | Message::Reply { .. }) | Err(_) => None,
+        Ok(Message::Request { .. } | Message::Reply { .. } | Message::Work { .. }) | Err(_) => None,
     }
 }
 

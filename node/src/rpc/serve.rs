@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::wire::{Class, Message, Notice, Reply, Request};
 use protocol::{Fault, PeerId};
@@ -32,6 +33,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
         from: PeerId,
         request: Request,
     ) -> impl Future<Output = Result<Reply, Fault>> + Send;
+
+    /// Takes a message about work, which wants no answer. Does not wait.
+    fn work(&self, from: PeerId, body: Bytes);
 }
 
 /// Slots of one peer: requests being served, and requests being refused.
@@ -51,7 +55,7 @@ impl Slots {
 }
 
 /// Gives every frame of a class to whom it concerns, until the network stops: replies to the callers,
-/// requests to `handler` (each in a task of its own, bounded per peer), notices to `notices`.
+/// requests to `handler` (each in a task of its own, bounded per peer), gossip to `notices`.
 ///
 /// Never waits for any of them, because the reply that one request waits for may be behind it.
 pub async fn dispatch<E: Env>(
@@ -67,6 +71,7 @@ pub async fn dispatch<E: Env>(
     while let Some(Inbound { from, frame }) = inbox.recv().await {
         match Message::decode(&frame) {
             Ok(Message::Reply { id, outcome }) => rpc.answered(from, class, id, outcome),
+            Ok(Message::Work { body }) => handler.work(from, body),
             // Gossip repeats itself: one that finds the service busy is made up for by the next.
             Ok(Message::Notice(notice)) => drop(notices.try_send((from, notice))),
             Ok(Message::Request { id, patience: _, request }) => {

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use protocol::wire::{Reply, Request};
 use protocol::{Cid, Fault, Kind, PeerId};
 use tracing::warn;
@@ -14,27 +15,33 @@ use crate::log_limiter::LogLimiter;
 use crate::meta::Meta;
 use crate::rpc::Handler;
 use crate::store::{Store, StoreError};
+use crate::work::Work;
 
-/// Answers from this peer's store, its inventory and its part in agreement. Clones are handles to the same one.
+/// Answers from this peer's store, its inventory, its queue and its part in agreement. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct PeerHandler<E: Env> {
     env: E,
     store: Store<E>,
     meta: Meta<E>,
     heal: Heal,
+    work: Work,
     limiter: Arc<Mutex<LogLimiter>>,
 }
 
 impl<E: Env> PeerHandler<E> {
     /// Returns the handler over these services.
     #[must_use]
-    pub fn new(env: E, store: Store<E>, meta: Meta<E>, heal: Heal) -> Self {
+    pub fn new(env: E, store: Store<E>, meta: Meta<E>, heal: Heal, work: Work) -> Self {
         let limiter = Arc::new(Mutex::new(LogLimiter::new()));
-        Self { env, store, meta, heal, limiter }
+        Self { env, store, meta, heal, work, limiter }
     }
 }
 
 impl<E: Env> Handler for PeerHandler<E> {
+    fn work(&self, from: PeerId, body: Bytes) {
+        self.work.listen(from, body);
+    }
+
     async fn handle(&self, from: PeerId, request: Request) -> Result<Reply, Fault> {
         let store = &self.store;
         match request {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::work::{self, Job, Subject, Summary, Tally};
+use crate::{PeerId, WallTime};
+
 /// The queue of one peer, and what moved between it and others since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Queue {
@@ -36,6 +39,68 @@ pub struct Queue {
     pub got: Vec<Moved>,
     /// The jobs that were given up, at most 1,000, oldest first.
     pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Dead letters that are shown.
+const LETTERS_MAX: usize = 1_000;
+
+impl Queue {
+    /// Returns the queue of `peer` as it stood at `now`.
+    #[must_use]
+    pub fn of(
+        peer: PeerId,
+        now: WallTime,
+        summary: &Summary,
+        letters: &[work::DeadLetter],
+    ) -> Self {
+        let age = |since: WallTime| now.as_unix_millis().saturating_sub(since.as_unix_millis());
+        let by_kind =
+            summary.by_kind.iter().map(|(kind, count)| (kind.name().to_owned(), *count as u64));
+        Self {
+            peer: peer.to_string(),
+            ready: summary.ready as u64,
+            pausing: summary.pausing as u64,
+            running: summary.running as u64,
+            granted: summary.granted as u64,
+            dead: summary.dead as u64,
+            taken: summary.taken as u64,
+            by_kind: by_kind.collect(),
+            bytes: summary.bytes,
+            oldest_ms: summary.oldest.map(age),
+            rate_bytes_per_s: summary.bytes_per_s,
+            given: moved(&summary.given),
+            got: moved(&summary.got),
+            dead_letters: letters.iter().take(LETTERS_MAX).map(DeadLetter::of).collect(),
+        }
+    }
+}
+
+fn moved(tallies: &BTreeMap<PeerId, Tally>) -> Vec<Moved> {
+    let rows = tallies.iter();
+    rows.map(|(peer, Tally { jobs, bytes })| Moved {
+        peer: peer.to_string(),
+        jobs: *jobs,
+        bytes: *bytes,
+    })
+    .collect()
+}
+
+impl DeadLetter {
+    fn of(letter: &work::DeadLetter) -> Self {
+        let Job { id, spec, attempts, .. } = &letter.job;
+        let subject = match spec.subject {
+            Subject::Block(cid) => cid.to_string(),
+            Subject::Partition(index) => format!("partition {index}"),
+            Subject::Everything => "everything".to_owned(),
+        };
+        Self {
+            number: id.number,
+            kind: spec.kind.name().to_owned(),
+            subject,
+            attempts: *attempts,
+            reason: letter.reason.clone(),
+        }
+    }
 }
 
 /// Jobs that went from one peer to another.

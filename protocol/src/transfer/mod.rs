@@ -8,11 +8,13 @@ mod copies;
 mod download;
 mod fetch;
 mod pace;
+mod spread;
 mod upload;
 mod window;
 
 pub use candidate::{Candidate, ZoneIndex};
 pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
+pub use spread::{Bring, SpreadRule};
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};
 pub use window::window_bytes;
 

@@ -51,6 +51,10 @@ impl Message {
                 let entries = entries.iter().map(encode_entry).collect::<Result<_, _>>()?;
                 Payload::Gossip(schema::Gossip { entries, answer: *answer })
             }
+            Self::Work { body: message } => {
+                body = message.clone();
+                Payload::Work(schema::Empty {})
+            }
         };
         let head = Bytes::from(schema::Head { payload: Some(payload) }.encode_to_vec());
         fits("head", head.len(), FRAME_HEAD_BYTES_MAX)?;
@@ -83,6 +87,7 @@ impl Message {
                 let entries = entries.collect::<Result<_, _>>()?;
                 Self::Notice(Notice::Gossip { entries, answer: gossip.answer })
             }
+            Payload::Work(schema::Empty {}) => Self::Work { body: frame.body.clone() },
         };
         if !frame.body.is_empty() && !message.has_body() {
             return Err(WireError::Field { field: "body" });
@@ -96,7 +101,7 @@ impl Message {
     pub fn request_id(frame: &Frame) -> Option<u64> {
         match decode_head(frame).ok()? {
             Payload::Request(request) => Some(request.id),
-            Payload::Reply(_) | Payload::Gossip(_) => None,
+            Payload::Reply(_) | Payload::Gossip(_) | Payload::Work(_) => None,
         }
     }
 
@@ -112,7 +117,7 @@ impl Message {
             } | Self::Reply {
                 outcome: Ok(Reply::Block(_) | Reply::Meta { .. } | Reply::Inventory { .. }),
                 ..
-            }
+            } | Self::Work { .. }
         )
     }
 }

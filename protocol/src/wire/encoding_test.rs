@@ -107,6 +107,7 @@ fn golden() -> Vec<(Message, String)> {
         (reply(Ok(Reply::Inventory { body: Bytes::from_static(b"block") })), of("1204 0807 4a00")),
         (reply(Ok(Reply::Released { blocks: 3, bytes: 300 })), of("1209 0807 3205 0803 10ac02")),
         (reply(Ok(Reply::Owners(vec![owner(3)]))), of(&format!("1216 0807 3a12 0a10{owner_hex}"))),
+        (Message::Work { body: Bytes::from_static(b"block") }, of("2200")),
         (
             gossip(vec![entry()]),
             of(&format!(
@@ -324,6 +325,7 @@ fn messages() -> impl Strategy<Value = Message> {
         (any::<u64>(), replies).prop_map(|(id, outcome)| Message::Reply { id, outcome }),
         (prop::collection::vec(entries(), 0..8), any::<bool>())
             .prop_map(|(entries, answer)| Message::Notice(Notice::Gossip { entries, answer })),
+        body().prop_map(|body| Message::Work { body }),
     ]
 }
 

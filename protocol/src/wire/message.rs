@@ -47,6 +47,11 @@ pub enum Message {
     },
     /// Tells something that wants no answer.
     Notice(Notice),
+    /// Says something about work. Whoever wants an answer waits for a message of this kind.
+    Work {
+        /// A [`crate::work::Message`]: the frame's body.
+        body: Bytes,
+    },
 }
 
 /// What one peer may ask another of its cluster.

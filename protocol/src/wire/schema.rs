@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Head {
-    #[prost(oneof = "Payload", tags = "1, 2, 3")]
+    #[prost(oneof = "Payload", tags = "1, 2, 3, 4")]
     pub(super) payload: Option<Payload>,
 }
 
@@ -22,6 +22,9 @@ pub(super) enum Payload {
     Reply(Reply),
     #[prost(message, tag = "3")]
     Gossip(Gossip),
+    /// The message is the frame's body.
+    #[prost(message, tag = "4")]
+    Work(Empty),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

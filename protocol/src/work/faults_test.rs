@@ -7,7 +7,8 @@ use core::time::Duration;
 
 use super::testing::{Stored, enqueue, id, repair};
 use super::{
-    Change, Input, JobId, JobSpec, LeaseName, Message, Outcome, Output, Planted, Policy, Queue, Suits,
+    Change, Input, JobId, JobSpec, LeaseName, Message, Outcome, Output, Planted, Policy, Queue,
+    Suits,
 };
 use crate::limits::WORK_LEASE;
 use crate::{Instant, PeerId, Prng};
@@ -20,12 +21,26 @@ const END: Duration = Duration::from_secs(1_200);
 
 #[derive(Debug)]
 enum Event {
-    Message { from: usize, to: usize, message: Message },
-    Finish { peer: usize, life: u32, lease: LeaseName },
-    Tick { peer: usize },
+    Message {
+        from: usize,
+        to: usize,
+        message: Message,
+    },
+    Finish {
+        peer: usize,
+        life: u32,
+        lease: LeaseName,
+    },
+    Tick {
+        peer: usize,
+    },
     Enqueue,
-    Crash { peer: usize },
-    Start { peer: usize },
+    Crash {
+        peer: usize,
+    },
+    Start {
+        peer: usize,
+    },
     /// All hear who is left.
     Notice,
 }

@@ -7,11 +7,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use super::hints::Hints;
 use super::interface::{Change, Fit, Input, Output, Planted, Policy};
 use super::job::{JobId, Row, RowState, clipped};
 use super::ledger::{Ledger, State};
 use super::lend::{Pile, weight_of};
-use super::hints::Hints;
 use super::load::{Load, Meter};
 use super::message::{Done, LeaseName, Message, Outcome};
 use super::ready::{Part, Ready};
@@ -189,7 +189,9 @@ impl Queue {
             }
             let ids: Vec<JobId> = self.ready.for_alone(holder).map(|(id, _)| id).collect();
             for id in ids {
-                let Some(job) = self.ledger.get(id).map(|entry| entry.job.clone()) else { continue };
+                let Some(job) = self.ledger.get(id).map(|entry| entry.job.clone()) else {
+                    continue;
+                };
                 self.ready.remove(&job);
                 self.wait(&job);
             }

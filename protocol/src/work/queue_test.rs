@@ -394,9 +394,11 @@ fn a_job_for_its_holder_waits_for_it_and_is_done_by_others_once_it_is_gone() {
     let is_hint = |output: &Output| matches!(output, Output::Send { to, message: Message::Load { load, .. } } if *to == id(2) && load.jobs == 1);
     assert_eq!(told.iter().filter(|output| is_hint(output)).count(), 1, "{told:?}");
     let jobs = |out: &[Output]| {
-        out.iter().find_map(|output| match output {
-            Output::Send { message: Message::Grant { jobs, .. }, .. } => Some(jobs.len()),
-            _ => None,
+        out.iter().find_map(|output| {
+            let Output::Send { message: Message::Grant { jobs, .. }, .. } = output else {
+                return None;
+            };
+            Some(jobs.len())
         })
     };
     assert_eq!(jobs(&desk.hear(3, Message::Steal { ask: 1 })), Some(0));

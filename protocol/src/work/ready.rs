@@ -97,7 +97,10 @@ impl Ready {
 
     /// Returns the jobs that are for one peer alone, in their order: how many there are, and their weight.
     pub(super) fn for_alone(&self, peer: PeerId) -> impl Iterator<Item = (JobId, u64)> {
-        let of_peer = self.elsewhere.range((peer, Place::FIRST)..).take_while(move |((of, _), _)| *of == peer);
+        let of_peer = self
+            .elsewhere
+            .range((peer, Place::FIRST)..)
+            .take_while(move |((of, _), _)| *of == peer);
         of_peer.map(|((_, place), weight)| (place.id, weight.bytes))
     }
 

@@ -106,11 +106,8 @@ impl Taken {
         }
         let account = self.accounts.entry(id.origin).or_default();
         account.done.push(Done { lease, outcome });
-        let report_at = if account.done.len() >= WORK_REPORT_JOBS_MAX / 2 {
-            now
-        } else {
-            now.after(delay)
-        };
+        let report_at =
+            if account.done.len() >= WORK_REPORT_JOBS_MAX / 2 { now } else { now.after(delay) };
         account.report_at = Some(account.report_at.map_or(report_at, |at| at.min(report_at)));
     }
 

@@ -5,6 +5,7 @@
 //! that. What a failed upload stored is released again. Never: holds more of the object than its window.
 
 mod copy;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -26,6 +27,7 @@ use tracing::{debug, info};
 use super::Context;
 use crate::env::Env;
 pub(super) use copy::Copy;
+use spread::{Spread, Way};
 
 /// Chunks of one upload that are hashed at a time: more than there are cores to hash them on.
 const HASHING_MAX: usize = 4;
@@ -145,6 +147,7 @@ struct Flow<E: Env> {
     puts: FuturesUnordered<BoxFuture<Option<UploadInput>>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
     touched: BTreeSet<PeerId>,
+    spread: Spread,
     blocks: u64,
     acknowledge_now: bool,
     complete: bool,
@@ -161,6 +164,7 @@ impl<E: Env> Flow<E> {
             ..UploadConfig::new(replicas)
         };
         Self {
+            spread: Spread::new(context.spread),
             context,
             owner,
             machine: Upload::new(config),
@@ -320,6 +324,9 @@ impl<E: Env> Flow<E> {
     fn offer(&mut self, cid: Cid, bytes_len: u32, held: Held) {
         let candidates = self.context.peers.view().candidates(&cid);
         self.blocks += 1;
+        if held.bytes.is_some() {
+            self.spread.offered(cid, bytes_len);
+        }
         self.held.entry(cid).or_insert(held);
         self.step(UploadInput::Block { cid, bytes_len, candidates });
     }
@@ -331,6 +338,11 @@ impl<E: Env> Flow<E> {
                 &input
             {
                 self.aborts.remove(&(*cid, *peer));
+                if matches!(&input, UploadInput::Failed { .. }) {
+                    self.spread.failed(cid, *peer);
+                } else if *peer != self.context.peers.view().own() {
+                    self.spread.stored(cid, *peer);
+                }
             }
             // The planted mistake is the one that a repeated answer provokes where answers are counted.
             if self.context.planted.count_twice && matches!(input, UploadInput::Stored { .. }) {
@@ -346,7 +358,10 @@ impl<E: Env> Flow<E> {
         for output in outputs {
             match output {
                 UploadOutput::Put { cid, peer } => self.put(cid, peer),
-                UploadOutput::BlockDone { cid, copies: _ } => drop(self.held.remove(&cid)),
+                UploadOutput::BlockDone { cid, copies: _ } => {
+                    self.spread.done(&cid);
+                    self.held.remove(&cid);
+                }
                 UploadOutput::Cancel { cid, peer } => {
                     if let Some(abort) = self.aborts.remove(&(cid, peer)) {
                         abort.abort();
@@ -373,7 +388,18 @@ impl<E: Env> Flow<E> {
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert((cid, peer), abort);
-        let work = Abortable::new(copy.place(peer), registration);
+        let is_own = peer == self.context.peers.view().own();
+        let way = if is_own { Way::Sent } else { self.spread.way(&cid, peer) };
+        let terms = self.spread.terms();
+        let place = async move {
+            match way {
+                Way::Sent => copy.place(peer).await,
+                Way::Brought { bytes_len, holder } => {
+                    spread::bring(copy, peer, bytes_len, holder, terms).await
+                }
+            }
+        };
+        let work = Abortable::new(place, registration);
         self.puts.push(Box::pin(async move {
             match work.await {
                 Ok(Ok(_)) => Some(UploadInput::Stored { cid, peer }),

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use node::env::{Env as _, Membership, Net as _, NetEvent};
 use node::meta::{Freshness, Meta, MetaSettings, Observer, Planted};
 use node::rpc::{Handler, Rpc, RpcMetrics, dispatch};
@@ -86,6 +87,8 @@ struct Doorman {
 }
 
 impl Handler for Doorman {
+    fn work(&self, _: PeerId, _: Bytes) {}
+
     async fn handle(&self, from: PeerId, request: Request) -> Result<Reply, Fault> {
         let Request::Meta { body } = request else {
             return Err(Fault::new(Kind::Internal, "nothing else is asked here"));

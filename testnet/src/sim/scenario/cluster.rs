@@ -79,6 +79,7 @@ impl Cluster {
             cache_bytes: self.plan.cache_bytes,
             heal: self.plan.heal,
             scrub: self.plan.scrub,
+            spread: self.plan.spread,
             placements: self.placements.clone(),
             planted: self.defects.planted,
             meta: MetaProbe { observer: self.observer(), ..MetaProbe::default() },

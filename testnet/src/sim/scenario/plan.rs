@@ -9,6 +9,7 @@ use protocol::Prng;
 use protocol::limits::REPAIR_AWAY;
 use protocol::repair::ScrubSettings;
 use protocol::topology::{ReplicaCount, Zone};
+use protocol::transfer::SpreadRule;
 
 use crate::sim::{DiskHabits, LinkHabits};
 
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     /// How peers repair: soon, so that runs need not last for long.
     pub(super) heal: HealSettings,
     pub(super) scrub: ScrubSettings,
+    /// Which copies holders bring to each other.
+    pub(super) spread: SpreadRule,
     /// How long deleted content can be had back, in milliseconds: short, so that much is freed in the storm.
     pub(super) grace_ms: u64,
     /// Clients at work.
@@ -82,6 +85,7 @@ impl Plan {
             heal: heal_settings(peers),
             // Shorter than a storm, so that what rots in it is found in it.
             scrub: ScrubSettings { pass: Duration::from_secs(10), ..ScrubSettings::default() },
+            spread: spread_rule(peers),
             grace_ms: 200 + prng.below(5_000),
             clients: 2 + usize::try_from(prng.below(3)).unwrap_or(0),
             storm: Duration::from_millis(8_000 + prng.below(20_000)),
@@ -102,6 +106,14 @@ fn heal_settings(peers: usize) -> HealSettings {
         settle: Duration::from_secs(5),
         interval: Duration::from_secs(20),
     }
+}
+
+/// Returns how copies spread: in most sizes of cluster from the first byte on, because what is uploaded is small.
+fn spread_rule(peers: usize) -> SpreadRule {
+    if peers.is_multiple_of(3) {
+        return SpreadRule::default();
+    }
+    SpreadRule { after_bytes: 0, block_bytes_min: 0, ..SpreadRule::default() }
 }
 
 /// Draws small segments and a low bound of small blocks, so that small objects exercise both.

@@ -124,6 +124,7 @@ impl World {
                 | Output::Accepted { .. }
                 | Output::Refused { .. }
                 | Output::Abandon { .. }
+                | Output::Done { .. }
                 | Output::Died { .. } => {}
             }
         }

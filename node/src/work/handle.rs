@@ -1,0 +1,141 @@
+//! What the rest of the program holds of the queue.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::limits::WORK_SLOTS_MAX;
+use protocol::work::{DeadLetter, Job, JobId, JobSpec, LeaseName, Outcome, Summary};
+use protocol::{Fault, Kind, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::WorkMetrics;
+
+/// Commands that wait for the task: what one upload has under way, and what comes from other peers meanwhile.
+const COMMANDS_MAX: usize = 1_024;
+
+/// What the task is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Put a job into the queue, and say when it came to its end.
+    Enqueue { spec: JobSpec, accepted: oneshot::Sender<Result<JobId, Fault>>, ended: Ended },
+    /// Forget a job.
+    Cancel(JobId),
+    /// A task came to its end.
+    Finished(LeaseName, Outcome),
+    /// Another peer said something.
+    Message(PeerId, Bytes),
+    /// These peers are there, this one aside.
+    Peers(Vec<PeerId>),
+    /// How does it look?
+    Look(oneshot::Sender<(Summary, Vec<DeadLetter>)>),
+}
+
+/// Who waits for the end of a job: true when it was done, false when it was given up.
+pub(super) type Ended = oneshot::Sender<bool>;
+
+/// A job that is to be carried out by this peer now.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) job: Job,
+    pub(crate) token: u64,
+}
+
+/// The queue of this peer. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Work {
+    commands: mpsc::Sender<Command>,
+    metrics: WorkMetrics,
+}
+
+/// What the handles were told, and the task takes up once it runs; and where the jobs go.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) tasks: mpsc::Sender<Task>,
+    pub(super) metrics: WorkMetrics,
+}
+
+/// A job that somebody waits for. Dropped before its end, it is taken out of the queue.
+struct Awaited<'a> {
+    work: &'a Work,
+    job: Option<JobId>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = self.job {
+            // Where there is no room the job is done in vain, which harms nobody.
+            self.work.commands.try_send(Command::Cancel(job)).ok();
+        }
+    }
+}
+
+impl Work {
+    /// Returns a handle before there is anything behind it, and where its jobs come out.
+    pub(crate) fn new() -> (Self, Inbox, mpsc::Receiver<Task>) {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (tasks, to_do) = mpsc::channel(WORK_SLOTS_MAX);
+        let metrics = WorkMetrics::default();
+        let inbox = Inbox { commands: inbox, tasks, metrics: metrics.clone() };
+        (Self { commands, metrics }, inbox, to_do)
+    }
+
+    /// Has a job done by whoever can, and returns when it is. A dropped call takes the job back.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] when the queue is full; [`Kind::Unavailable`] when the job was given up.
+    pub async fn do_now(&self, spec: JobSpec) -> Result<(), Fault> {
+        let (accepted, job) = oneshot::channel();
+        let (ended, end) = oneshot::channel();
+        self.tell(Command::Enqueue { spec, accepted, ended }).await?;
+        let job = job.await.map_err(|_| stopping())??;
+        let mut awaited = Awaited { work: self, job: Some(job) };
+        let was_done = end.await.map_err(|_| stopping())?;
+        awaited.job = None;
+        if was_done {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Unavailable, "the job failed too often, and was given up"))
+    }
+
+    /// Takes a message of another peer. One that finds no room is lost, as any may be.
+    pub fn listen(&self, from: PeerId, body: Bytes) {
+        self.commands.try_send(Command::Message(from, body)).ok();
+    }
+
+    /// Says who may be asked for work: the members that are there, this peer aside.
+    pub(crate) async fn set_peers(&self, peers: Vec<PeerId>) {
+        self.tell(Command::Peers(peers)).await.ok();
+    }
+
+    /// Says how a [`Task`] ended.
+    pub(crate) async fn finished(&self, lease: LeaseName, outcome: Outcome) {
+        self.tell(Command::Finished(lease, outcome)).await.ok();
+    }
+
+    /// Returns what people see of the queue, and the jobs that were given up. Cost: O(jobs).
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn look(&self) -> Result<(Summary, Vec<DeadLetter>), Fault> {
+        let (reply, seen) = oneshot::channel();
+        self.tell(Command::Look(reply)).await?;
+        seen.await.map_err(|_| stopping())
+    }
+
+    /// Returns what is counted, to be registered.
+    #[must_use]
+    pub fn metrics(&self) -> &WorkMetrics {
+        &self.metrics
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), Fault> {
+        self.commands.send(command).await.map_err(|_| stopping())
+    }
+}
+
+fn stopping() -> Fault {
+    let mut fault = Fault::new(Kind::Unavailable, "this peer is shutting down");
+    fault.retry_after = Some(Duration::from_secs(1));
+    fault
+}
