@@ -30,6 +30,7 @@ mod settings;
 mod space;
 mod stage;
 mod steady;
+mod steal;
 mod tickets;
 mod tmpfs;
 mod twenty;

@@ -12,7 +12,7 @@ use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
     cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks,
-    members, paused, rot, scrub, settings, space, tickets, twenty, unread, vectors, winners,
+    members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, vectors, winners,
 };
 
 /// One scenario.
@@ -23,7 +23,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 23] = [
+const SCENARIOS: [Scenario; 24] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -83,6 +83,11 @@ const SCENARIOS: [Scenario; 23] = [
         name: "cached",
         shows: "what is read again comes from memory, within its bound, also after a large download",
         run: |ctx| cached::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "steal",
+        shows: "a long upload leaves its gateway once: holders take the jobs of bringing other copies",
+        run: |ctx| steal::run(ctx).boxed_local(),
     },
     Scenario {
         name: "unread",

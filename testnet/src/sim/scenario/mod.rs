@@ -12,6 +12,8 @@ mod operator;
 mod plan;
 mod redundancy;
 mod requests;
+#[cfg(test)]
+mod spread_test;
 mod storm;
 #[cfg(test)]
 mod unread_test;
