@@ -1,5 +1,7 @@
 //! Copies that holders bring to each other: that they do, that all are there, and that nobody waits for one who does not.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::stream;
 use node::env::Env as _;
@@ -33,6 +35,8 @@ fn brought(rule: SpreadRule) -> (u64, u64, u64) {
         let (oracle, placements) = (Oracle::new(&world), Placements::default());
         let cluster = Cluster::new(&world, &oracle, plan, Defects::default(), placements);
         assert!(operator::form(&cluster).await, "the cluster forms");
+        // Until every queue has heard who is there.
+        world.clock().sleep(Duration::from_secs(2)).await;
         let nodes: Vec<_> = cluster.hosts().iter().filter_map(|host| host.node()).collect();
         let held = |node: &Node<SimEnv>| node.usage().blocks;
         let before: Vec<u64> = nodes.iter().map(held).collect();
@@ -44,8 +48,7 @@ fn brought(rule: SpreadRule) -> (u64, u64, u64) {
         let stored = nodes[0].pin_content(actor(), request, stream::iter(pieces), options).await;
         stored.expect("it is stored");
         // The late ones.
-        let end = nodes[0].env().now().after(std::time::Duration::from_secs(5));
-        nodes[0].env().sleep_until(end).await;
+        world.clock().sleep(Duration::from_secs(5)).await;
         for (node, before) in nodes.iter().zip(before) {
             assert_eq!(held(node) - before, OBJECT_BLOCKS, "copies at one of five");
         }
@@ -71,11 +74,10 @@ fn short_uploads_are_sent_to_all() {
 
 #[test]
 fn a_copy_that_is_not_brought_in_time_is_sent() {
-    let never = std::time::Duration::ZERO;
     let rule = SpreadRule {
         after_bytes: 0,
         block_bytes_min: 0,
-        bring_patience: never,
+        bring_patience: Duration::ZERO,
         ..SpreadRule::default()
     };
     let (brought, _, left) = brought(rule);
