@@ -10,6 +10,7 @@ use super::cache::{self, Rates};
 use super::meta::{self, Metadata};
 use super::report::Table;
 use super::scratch::Scratch;
+use super::spread::{self, Spread};
 use super::survival::{self, Survival};
 use super::throughput::{self, Throughput};
 
@@ -20,6 +21,8 @@ enum Bench {
     Throughput,
     /// A file outlives the loss of any two of five peers; peak memory of everybody.
     Survival,
+    /// What an upload costs the uplink of its gateway, when holders bring copies and when they do not.
+    Spread,
     /// Hit rates of the cache of peers, beside other policies and the best that could be.
     Cache,
     /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
@@ -39,7 +42,7 @@ pub struct BenchArgs {
     /// Objects in the bucket of the metadata benchmark.
     #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
     objects: u64,
-    /// Bytes of the file; 1 GiB for throughput and 2 GiB for survival when absent.
+    /// Bytes of the file; 1 GiB for throughput and spread, 2 GiB for survival when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
     /// How often throughput is measured; the medians are told.
@@ -62,6 +65,8 @@ struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     survival: Option<Survival>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Rates>,
@@ -75,8 +80,14 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
     let wants = |bench| args.name.or(args.only).is_none_or(|only| only == bench);
     let scratch = Scratch::make(args.dir.as_deref())?;
     let cores = std::thread::available_parallelism()?.get();
-    let mut results =
-        Results { cores, throughput: None, survival: None, metadata: None, cache: None };
+    let mut results = Results {
+        cores,
+        throughput: None,
+        survival: None,
+        spread: None,
+        metadata: None,
+        cache: None,
+    };
     if !args.json {
         writeln!(out, "{cores} cores; files and daemons in {}", scratch.path().display())?;
     }
@@ -92,6 +103,11 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         show(args, out, &measured.tables())?;
         results.survival = Some(measured);
     }
+    if wants(Bench::Spread) {
+        let measured = spread::run(&scratch, args.size.unwrap_or(spread::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.spread = Some(measured);
+    }
     if wants(Bench::Meta) {
         let measured = meta::run(&scratch, args.objects, args.repeat).await?;
         show(args, out, &measured.tables())?;
@@ -105,7 +121,8 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
     }
-    Ok(results.survival.is_none_or(|survival| survival.holds()))
+    let survives = results.survival.is_none_or(|survival| survival.holds());
+    Ok(survives && results.spread.is_none_or(|spread| spread.holds()))
 }
 
 fn show(args: &BenchArgs, out: &mut impl Write, tables: &[Table]) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod meta;
 mod raw;
 mod report;
 mod scratch;
+mod spread;
 mod survival;
 mod throughput;
 
