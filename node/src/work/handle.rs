@@ -108,7 +108,7 @@ impl Work {
         self.tell(Command::Peers(peers)).await.ok();
     }
 
-    /// Says how a [`Task`] ended.
+    /// Says how a task ended.
     pub(crate) async fn finished(&self, lease: LeaseName, outcome: Outcome) {
         self.tell(Command::Finished(lease, outcome)).await.ok();
     }
