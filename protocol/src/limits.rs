@@ -344,11 +344,13 @@ pub const WORK_JOBS_MAX: usize = 1 << 16;
 pub const WORK_TAKEN_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
 
 /// Jobs of one grant: half of what the largest upload leaves behind at a time goes to the first that asks, so that it spreads in
-/// few hops. Large payloads make it fewer.
-pub const WORK_GRANT_JOBS_MAX: usize = 1 << 13;
+/// few hops. Holders and payloads make it fewer.
+pub const WORK_GRANT_JOBS_MAX: usize = 1 << 14;
 
-/// Bytes of a lent job in a grant, without its payload: what its fields take at most.
-pub const WORK_LENT_BYTES: usize = 160;
+/// Bytes of a lent job in a grant, without its payload and its holder: what its fields take at most.
+pub const WORK_LENT_BYTES: usize = 126;
+/// Bytes that the name of its holder takes besides.
+pub const WORK_HOLDER_BYTES: usize = 33;
 const _: () = assert!(
     WORK_GRANT_JOBS_MAX * WORK_LENT_BYTES + WORK_MESSAGE_SPARE <= FRAME_BODY_BYTES_MAX as usize
 );

@@ -12,7 +12,8 @@ use super::ready::Part;
 use super::steal::Answer;
 use super::waiters::Waiter;
 use crate::limits::{
-    FRAME_BODY_BYTES_MAX, WORK_GRANT_JOBS_MAX, WORK_LEASE, WORK_LENT_BYTES, WORK_MESSAGE_SPARE,
+    FRAME_BODY_BYTES_MAX, WORK_GRANT_JOBS_MAX, WORK_HOLDER_BYTES, WORK_LEASE, WORK_LENT_BYTES,
+    WORK_MESSAGE_SPARE,
 };
 use crate::{Instant, PeerId};
 
@@ -106,8 +107,10 @@ impl Queue {
         let mut lent = Vec::new();
         let mut room = FRAME_BODY_BYTES_MAX as usize - WORK_MESSAGE_SPARE;
         for id in chosen {
-            let payload_bytes = self.job(id).map_or(0, |job| job.spec.payload.len());
-            let Some(rest) = room.checked_sub(WORK_LENT_BYTES + payload_bytes) else { break };
+            let Some(spec) = self.job(id).map(|job| &job.spec) else { continue };
+            let holder_bytes = if spec.holder.is_some() { WORK_HOLDER_BYTES } else { 0 };
+            let bytes = WORK_LENT_BYTES + holder_bytes + spec.payload.len();
+            let Some(rest) = room.checked_sub(bytes) else { break };
             room = rest;
             if id.origin == self.own {
                 let token = *token.get_or_insert_with(|| self.draw(out));

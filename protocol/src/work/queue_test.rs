@@ -14,8 +14,8 @@ use super::{
 use crate::format::FormatError;
 use crate::limits::{
     JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, PARTITIONS, WORK_ANSWERS_MAX, WORK_ATTEMPTS_MAX,
-    WORK_BUSY_PAUSE, WORK_FADE, WORK_JOBS_MAX, WORK_LEASE, WORK_REASON_BYTES_MAX,
-    WORK_REPORT_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
+    WORK_BUSY_PAUSE, WORK_FADE, WORK_GRANT_JOBS_MAX, WORK_JOBS_MAX, WORK_LEASE,
+    WORK_REASON_BYTES_MAX, WORK_REPORT_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
 };
 use crate::{Cid, Codec, Instant, Kind, Prng, WallTime};
 
@@ -407,6 +407,30 @@ fn a_job_for_its_holder_waits_for_it_and_is_done_by_others_once_it_is_gone() {
     desk.step(Input::Gone { peer: id(2) });
     assert_eq!(jobs(&desk.hear(3, Message::Steal { ask: 2 })), Some(0), "it may come back");
     assert!(begun(&desk.step(Input::Peers { peers: vec![id(3)] })).is_some());
+}
+
+#[test]
+fn the_largest_grant_fits_a_frame() {
+    for holder in [None, Some(id(2))] {
+        let mut desk = Desk::new();
+        desk.step(Input::Peers { peers: vec![id(2)] });
+        let subject = Subject::Block(Cid::of(Codec::Raw, b"x"));
+        let payload = vec![7; if holder.is_some() { 48 } else { 0 }];
+        let bytes = JOB_MOVES_BYTES_MAX;
+        let spec = JobSpec { holder, subject, payload, bytes, ..repair(1) };
+        for tag in 0..3 * WORK_GRANT_JOBS_MAX as u64 {
+            desk.step(enqueue(u64::MAX - tag, spec.clone()));
+        }
+        let out = desk.hear(2, Message::Steal { ask: u64::MAX });
+        let grant = out.iter().find_map(|output| {
+            let Output::Send { message: message @ Message::Grant { jobs, .. }, .. } = output else {
+                return None;
+            };
+            Some((jobs.len(), message.encode().expect("it fits").len()))
+        });
+        let (jobs, bytes) = grant.expect("an answer");
+        assert!(jobs > WORK_GRANT_JOBS_MAX / 2, "{jobs} jobs in {bytes} bytes");
+    }
 }
 
 #[test]
