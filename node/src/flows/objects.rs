@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use futures::Stream;
 use protocol::metadata::{
-    Actor, Content, ContentType, ObjectName, Op, Outcome, Precondition, RequestId, Source, Tag,
-    Tags, Written, check, may_write, query,
+    Actor, Content, ContentType, ObjectName, Op, Outcome, Precondition, RequestId, Source,
+    SourceError, Tag, Tags, Written, check, may_write, query, recall,
 };
 use protocol::{Fault, Kind, OwnerId};
 use tracing::debug;
@@ -55,7 +55,9 @@ pub async fn put_object<E: Env>(
     source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
 ) -> Result<Written, Fault> {
-    refuse_early(context, &change).await?;
+    if let Some(written) = refuse_early(context, &change).await? {
+        return Ok(written);
+    }
     let upload = context.sessions.begin().await?;
     let source = futures::StreamExt::map(source, |piece| piece.map(super::upload::Piece::Bytes));
     let uploaded = upload_pieces(context, upload.owner(), source, options).await?;
@@ -72,11 +74,11 @@ pub enum EditAt {
 }
 
 /// Changes a range of an object, or its end: a new version that shares every unchanged leaf. The version that
-/// was read is the one that is replaced; when somebody else was faster, it is tried again on theirs.
+/// was read is the one that is replaced.
 ///
 /// # Errors
 /// As [`put_object`]; [`Kind::NotFound`] when there is no such object, [`Kind::Conflict`] when others were
-/// faster and the bytes, which came as a stream, cannot be had again.
+/// faster and no condition says that this is to be refused: the bytes, which came as a stream, cannot be had again.
 pub async fn edit_object<E: Env>(
     context: &Context<E>,
     change: Change,
@@ -84,11 +86,15 @@ pub async fn edit_object<E: Env>(
     source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
 ) -> Result<Written, Fault> {
-    let name = change.name.clone();
-    let found = context
-        .meta
-        .read(Freshness::Latest, move |state| query::object(state, &name.bucket, &name.key));
-    let found = found.await?;
+    let (name, request) = (change.name.clone(), change.request);
+    let read = move |state: &dyn Source| {
+        let answer = answered(state, &name, request)?;
+        Ok((answer, query::object(state, &name.bucket, &name.key)?))
+    };
+    let (answer, found) = context.meta.read(Freshness::Latest, read).await?;
+    if let Some(answer) = answer {
+        return answer;
+    }
     let old = found.ok_or_else(|| no_object(&change))?;
     check(&change.precondition, Some(&old)).map_err(Fault::from)?;
     let content = old.content.ok_or_else(|| no_object(&change))?;
@@ -102,36 +108,71 @@ pub async fn edit_object<E: Env>(
     let uploaded = upload_pieces(context, upload.owner(), pieces, options).await?;
     let description =
         Description { content_type: content.content_type, tags: old.tags, public: old.public };
+    let has_condition = change.precondition != Precondition::default();
     let precondition = Precondition::is(Tag::Version(old.version));
-    commit(context, Change { precondition, ..change }, description, uploaded, upload.owner()).await
+    let change = Change { precondition, ..change };
+    let written = commit(context, change, description, uploaded, upload.owner()).await;
+    written.map_err(|fault| {
+        if has_condition || fault.kind != Kind::Precondition {
+            return fault;
+        }
+        let detail = "somebody else changed the object meanwhile: send the bytes again";
+        Fault::new(Kind::Conflict, detail)
+    })
 }
 
-/// Refuses what would be refused in the end, before its bytes are sent: a hint only.
-async fn refuse_early<E: Env>(context: &Context<E>, change: &Change) -> Result<(), Fault> {
-    let Actor::User(user) = change.actor.clone() else { return Ok(()) };
+/// Returns what was answered to a request before, if it wrote this object or was refused: its answer was lost then, and what has
+/// changed since does not matter.
+fn answered(
+    state: &dyn Source,
+    name: &ObjectName,
+    request: RequestId,
+) -> Result<Option<Result<Written, Fault>>, SourceError> {
+    Ok(match recall(state, request)? {
+        Some(Ok(Outcome::Written(written))) => {
+            let version = query::version(state, &name.bucket, &name.key, written.version)?;
+            version.is_some().then_some(Ok(written))
+        }
+        Some(Err(refusal)) => Some(Err(refusal.into())),
+        Some(Ok(_)) | None => None,
+    })
+}
+
+/// Refuses what would be refused in the end, before its bytes are sent: a hint only. Returns what was written, where the
+/// same request wrote it before.
+async fn refuse_early<E: Env>(
+    context: &Context<E>,
+    change: &Change,
+) -> Result<Option<Written>, Fault> {
+    let Actor::User(user) = change.actor.clone() else { return Ok(None) };
     for freshness in [Freshness::Local, Freshness::Latest] {
-        let (name, asker) = (change.name.clone(), user.clone());
+        let (name, asker, request) = (change.name.clone(), user.clone(), change.request);
         let read = move |state: &dyn Source| {
             let bucket = query::bucket(state, &name.bucket)?;
             let user = query::user(state, &asker)?;
             let object = query::object(state, &name.bucket, &name.key)?;
             let may =
                 bucket.is_none_or(|bucket| user.is_some_and(|user| may_write(&bucket, &user)));
-            Ok((may, object))
+            Ok((may, object, answered(state, &name, request)?))
         };
-        let (may, object) = context.meta.read(freshness, read).await?;
+        let (may, object, answer) = context.meta.read(freshness, read).await?;
         let holds = check(&change.precondition, object.as_ref());
         if may && holds.is_ok() {
-            return Ok(());
+            return Ok(None);
         }
         // What this peer knows may be old.
         if freshness == Freshness::Latest {
+            if !may {
+                let detail = format!("user {user} may not write in bucket {}", change.name.bucket);
+                return Err(Fault::new(Kind::Denied, detail));
+            }
+            if let Some(answer) = answer {
+                return answer.map(Some);
+            }
             holds?;
-            let detail = format!("user {user} may not write in bucket {}", change.name.bucket);
-            return Err(Fault::new(Kind::Denied, detail));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn commit<E: Env>(

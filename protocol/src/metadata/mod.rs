@@ -43,7 +43,7 @@ mod testing;
 #[cfg(test)]
 mod voters_test;
 
-pub use apply::{ApplyError, apply, check, may_read, may_write};
+pub use apply::{ApplyError, apply, check, may_read, may_write, recall};
 pub use command::{
     Actor, Change, Command, Match, NoTag, ObjectName, Op, Precondition, RequestId, Tag,
 };

@@ -4,8 +4,10 @@ use anyhow::{Context, ensure};
 use futures::future::{try_join, try_join_all};
 use protocol::api::Object;
 
-use super::ask::Answer;
-use super::requests::{get, look, put};
+use reqwest::Method;
+
+use super::ask::{Answer, send};
+use super::requests::{get, look, object_url, put};
 use super::stage::{Ctx, Stage};
 use crate::content::Content;
 use crate::harness::UpOptions;
@@ -32,8 +34,48 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     for round in 0..ROUNDS {
         play(ctx, &stage, &urls, round).await.with_context(|| format!("round {round}"))?;
     }
+    repeated(ctx, &urls).await.context("requests whose answers were lost")?;
     ctx.note(format!("{} races of {WRITERS} writers, one winner each", 2 * ROUNDS));
     Ok(())
+}
+
+/// Whoever repeats a request, since its answer was lost, gets the answer: what it asked for holds no more, because of it.
+async fn repeated(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
+    let [first, second, third] = [0x11, 0x22, 0x33].map(|byte| format!("{byte:02x}").repeat(16));
+    let content = Content { seed: 9_001, size: 700 };
+    let create: [(&str, &str); 2] = [("if-none-match", "*"), ("x-shoal-request", &first)];
+    let mut told = Vec::new();
+    for url in &urls[..3] {
+        let answer = put(&ctx.http, url, "races/repeated", content, &create).await?.expect(201)?;
+        told.push(answer.document::<Object>()?.version);
+    }
+    ensure!(told.iter().all(|version| *version == told[0]), "versions {told:?} of one request");
+    let reused: [(&str, &str); 1] = [("x-shoal-request", &first)];
+    put(&ctx.http, &urls[1], "races/other", content, &reused).await?.expect(409)?;
+
+    let tag = format!("\"{}\"", told[0].clone().context("an object has a version")?);
+    let replace: [(&str, &str); 2] = [("if-match", &tag), ("x-shoal-request", &second)];
+    let append: [(&str, &str); 2] = [("if-match", &tag), ("x-shoal-request", &third)];
+    let changed = Content { seed: 9_002, size: 900 };
+    let appended = async |url: &str| {
+        let url = format!("{}?append", object_url(url, "races/repeated"));
+        let request = ctx.http.request(Method::PATCH, &url).body("more");
+        let request =
+            append.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        anyhow::Ok(send(request).await?)
+    };
+    let mut told = Vec::new();
+    for url in &urls[..2] {
+        told.push(appended(url).await?.expect(200)?.document::<Object>()?.version);
+    }
+    ensure!(told[0] == told[1], "versions {told:?} of one append");
+    for url in &urls[..2] {
+        put(&ctx.http, url, "races/repeated", changed, &replace).await?.expect(412)?;
+    }
+    let weak = format!("W/\"{}\"", told[0].clone().context("an object has a version")?);
+    let weak: [(&str, &str); 1] = [("if-match", &weak)];
+    let refused = put(&ctx.http, &urls[0], "races/repeated", changed, &weak).await?;
+    refused.expect(412).context("a weak tag").map(drop)
 }
 
 async fn play(ctx: &Ctx, stage: &Stage, urls: &[String], round: u32) -> anyhow::Result<()> {

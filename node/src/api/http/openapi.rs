@@ -81,7 +81,16 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         };
         parameters.extend(headers.iter().map(|name| parameter(name, "header")));
     }
-    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    let mut responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    if let Some(responses) = &mut responses
+        && path.starts_with("/api/")
+    {
+        // Whatever is refused is told in one form, by whichever status.
+        let schema = json!({ "$ref": "#/components/schemas/Problem" });
+        let content = json!({ "application/problem+json": { "schema": schema } });
+        let refused = json!({ "description": "Why it was refused", "content": content });
+        responses.entry("default").or_insert(refused);
+    }
     for (status, response) in responses.into_iter().flatten() {
         let meaning = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
         let meaning = meaning.and_then(|status| status.canonical_reason()).unwrap_or("An answer");

@@ -118,20 +118,25 @@ pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Match>, Failure> {
-    let mut tags = Vec::new();
+    let (mut tags, mut is_present) = (Vec::new(), false);
     for value in headers.get_all(name) {
         for text in text_of(name, value)?.split(',').map(str::trim) {
             if text == "*" {
                 return Ok(Some(Match::Any));
             }
-            tags.push(text.parse().map_err(|_: NoTag| {
+            let tag = text.parse().map_err(|_: NoTag| {
                 Failure::invalid(format!(
                     "{name}: {text:?} is neither \"*\" nor a quoted CID or version of an object"
                 ))
-            })?);
+            })?;
+            is_present = true;
+            // A weak tag says that something is much the same: enough to save a download, not to replace it (13.1.1).
+            if name != header::IF_MATCH || !text.starts_with("W/") {
+                tags.push(tag);
+            }
         }
     }
-    Ok((!tags.is_empty()).then_some(Match::OneOf(tags)))
+    Ok(is_present.then_some(Match::OneOf(tags)))
 }
 
 /// Returns the id of a request that its client may repeat.
@@ -177,6 +182,11 @@ mod tests {
         assert_eq!(found.if_match, Some(Match::OneOf(vec![Tag::Root(cid), Tag::Version(7)])));
         let found = precondition(&headers("if-none-match", "*")).unwrap();
         assert_eq!((found.if_match, found.if_none_match), (None, Some(Match::Any)));
+        let weak = format!("W/\"{cid}\"");
+        let found = precondition(&headers("if-match", &weak)).unwrap();
+        assert_eq!(found.if_match, Some(Match::OneOf(Vec::new())), "it matches nothing");
+        let found = precondition(&headers("if-none-match", &weak)).unwrap();
+        assert_eq!(found.if_none_match, Some(Match::OneOf(vec![Tag::Root(cid)])));
         assert!(precondition(&headers("if-match", "\"nonsense\"")).is_err());
         assert!(precondition(&headers("if-match", "")).is_err());
     }

@@ -86,7 +86,11 @@ pub fn apply<S: Source + ?Sized>(
     Ok(answer)
 }
 
-fn recall(
+/// Returns what was answered to a request within the last [`REQUESTS_REMEMBERED`] positions; `None` for one that is not known.
+///
+/// # Errors
+/// [`ApplyError`] when the state cannot be read.
+pub fn recall(
     source: &dyn Source,
     request: RequestId,
 ) -> Result<Option<Result<Outcome, Refusal>>, ApplyError> {
