@@ -394,8 +394,8 @@ impl<E: Env> Flow<E> {
         let place = async move {
             match way {
                 Way::Sent => copy.place(peer).await,
-                Way::Brought { bytes_len, holder } => {
-                    spread::bring(copy, peer, bytes_len, holder, terms).await
+                Way::Brought { bytes_len, first, holder } => {
+                    spread::bring(copy, peer, bytes_len, (first, holder), terms).await
                 }
             }
         };

@@ -21,8 +21,21 @@ pub(super) struct Spread {
     rule: SpreadRule,
     offered_bytes: u64,
     blocks: BTreeMap<Cid, Spreading>,
-    /// Holders that did not bring a copy in time: for this upload they bring no more.
-    slow: Arc<Mutex<BTreeSet<PeerId>>>,
+    slow: Slow,
+}
+
+/// Peers that did not take or bring a copy in time: for the rest of this upload nobody waits for them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slow(Arc<Mutex<BTreeSet<PeerId>>>);
+
+impl Slow {
+    fn insert(&self, peer: PeerId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
+    }
+
+    fn contains(&self, peer: PeerId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+    }
 }
 
 /// A block that spreads from holder to holder.
@@ -42,13 +55,13 @@ struct Spreading {
 pub(super) enum Way {
     /// The gateway sends it.
     Sent,
-    /// As soon as somebody holds the block, he brings it.
-    Brought { bytes_len: u32, holder: oneshot::Receiver<PeerId> },
+    /// As soon as somebody holds the block, he brings it: `first`, if all goes well.
+    Brought { bytes_len: u32, first: PeerId, holder: oneshot::Receiver<PeerId> },
 }
 
 impl Spread {
     pub(super) fn new(rule: SpreadRule) -> Self {
-        Self { rule, offered_bytes: 0, blocks: BTreeMap::new(), slow: Arc::default() }
+        Self { rule, offered_bytes: 0, blocks: BTreeMap::new(), slow: Slow::default() }
     }
 
     /// Notes a block of the upload.
@@ -62,7 +75,11 @@ impl Spread {
     /// Returns how the copy for another peer gets there.
     pub(super) fn way(&mut self, cid: &Cid, peer: PeerId) -> Way {
         let Some(block) = self.blocks.get_mut(cid) else { return Way::Sent };
-        if *block.first.get_or_insert(peer) == peer {
+        if self.slow.contains(peer) && block.holder.is_none() {
+            return Way::Sent;
+        }
+        let first = *block.first.get_or_insert(peer);
+        if first == peer {
             return Way::Sent;
         }
         let (told, holder) = oneshot::channel();
@@ -71,13 +88,13 @@ impl Spread {
             Some(known) => _ = told.send(known),
             None => block.waiting.push(told),
         }
-        Way::Brought { bytes_len: block.bytes_len, holder }
+        Way::Brought { bytes_len: block.bytes_len, first, holder }
     }
 
     /// Notes that another peer holds a block.
     pub(super) fn stored(&mut self, cid: &Cid, peer: PeerId) {
         let Some(block) = self.blocks.get_mut(cid) else { return };
-        if self.slow.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer) {
+        if self.slow.contains(peer) {
             return;
         }
         block.holder.get_or_insert(peer);
@@ -100,7 +117,7 @@ impl Spread {
 
     /// Returns what a copy on its way needs to know.
     pub(super) fn terms(&self) -> Terms {
-        Terms { rule: self.rule, slow: Arc::clone(&self.slow) }
+        Terms { rule: self.rule, slow: self.slow.clone() }
     }
 }
 
@@ -108,7 +125,7 @@ impl Spread {
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     rule: SpreadRule,
-    slow: Arc<Mutex<BTreeSet<PeerId>>>,
+    slow: Slow,
 }
 
 /// Has a copy brought to `peer` by whoever holds the block, or sends it.
@@ -116,7 +133,7 @@ pub(super) async fn bring<E: Env>(
     copy: Copy<E>,
     peer: PeerId,
     bytes_len: u32,
-    holder: oneshot::Receiver<PeerId>,
+    (first, holder): (PeerId, oneshot::Receiver<PeerId>),
     terms: Terms,
 ) -> Result<BlockOutcome, Fault> {
     let env = copy.context.env.clone();
@@ -125,7 +142,10 @@ pub(super) async fn bring<E: Env>(
     let holder = tokio::select! {
         biased; // a holder beats a deadline that has just passed
         holder = holder => holder.ok(),
-        () = env.sleep_until(end) => None,
+        () = env.sleep_until(end) => {
+            slow.insert(first);
+            None
+        }
     };
     let Some(holder) = holder else { return copy.place(peer).await };
     let job = Bring { owner: copy.owner, to: peer }.job(copy.cid, bytes_len, holder);
@@ -134,7 +154,7 @@ pub(super) async fn bring<E: Env>(
         biased; // as above
         brought = copy.context.work.do_now(job) => brought,
         () = env.sleep_until(end) => {
-            slow.lock().unwrap_or_else(PoisonError::into_inner).insert(holder);
+            slow.insert(holder);
             debug!(%holder, %peer, cid = %copy.cid, "copy was not brought in time");
             return copy.place(peer).await;
         }
@@ -148,5 +168,74 @@ pub(super) async fn bring<E: Env>(
             debug!(%holder, %peer, cid = %copy.cid, err = %fault, "copy was not brought");
             copy.place(peer).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::transfer::SpreadRule;
+    use protocol::{Cid, Codec, PeerId};
+    use tokio::sync::oneshot;
+
+    use super::{Spread, Way};
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::from_public_key([number; 32])
+    }
+
+    /// An upload whose every block spreads.
+    fn spread() -> Spread {
+        let rule = SpreadRule { after_bytes: 0, block_bytes_min: 0, ..SpreadRule::default() };
+        Spread::new(rule)
+    }
+
+    fn block(spread: &mut Spread, number: u8) -> Cid {
+        let cid = Cid::of(Codec::Raw, &[number]);
+        spread.offered(cid, 1);
+        cid
+    }
+
+    fn brought(way: Way) -> oneshot::Receiver<PeerId> {
+        let Way::Brought { holder, .. } = way else { panic!("the gateway sends it") };
+        holder
+    }
+
+    #[test]
+    fn the_first_holder_brings_the_others() {
+        let mut spread = spread();
+        let cid = block(&mut spread, 1);
+        assert!(matches!(spread.way(&cid, peer(1)), Way::Sent));
+        let mut second = brought(spread.way(&cid, peer(2)));
+        assert!(second.try_recv().is_err(), "nobody holds it yet");
+        spread.stored(&cid, peer(1));
+        assert_eq!(second.try_recv(), Ok(peer(1)));
+        assert_eq!(brought(spread.way(&cid, peer(3))).try_recv(), Ok(peer(1)));
+        spread.done(&cid);
+        assert!(matches!(spread.way(&cid, peer(4)), Way::Sent), "it spreads no more");
+    }
+
+    #[test]
+    fn who_waits_for_one_that_fails_is_sent_the_block() {
+        let mut spread = spread();
+        let cid = block(&mut spread, 1);
+        assert!(matches!(spread.way(&cid, peer(1)), Way::Sent));
+        let mut second = brought(spread.way(&cid, peer(2)));
+        spread.failed(&cid, peer(1));
+        assert_eq!(second.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert!(matches!(spread.way(&cid, peer(3)), Way::Sent), "somebody has to be first");
+    }
+
+    #[test]
+    fn nobody_waits_twice_for_one_that_is_slow() {
+        let mut spread = spread();
+        spread.terms().slow.insert(peer(1));
+        let cid = block(&mut spread, 1);
+        assert!(matches!(spread.way(&cid, peer(1)), Way::Sent));
+        assert!(matches!(spread.way(&cid, peer(2)), Way::Sent), "it is the first then");
+        let mut third = brought(spread.way(&cid, peer(3)));
+        spread.stored(&cid, peer(1));
+        assert!(third.try_recv().is_err(), "it does not bring either");
+        spread.stored(&cid, peer(2));
+        assert_eq!(third.try_recv(), Ok(peer(2)));
     }
 }
