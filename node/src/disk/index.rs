@@ -165,7 +165,9 @@ impl Index {
     /// Makes everything durable that was written before the call. Others may write meanwhile, which a write that syncs
     /// by itself would not let them.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
-        self.db.flush_wal(true).map_err(|error| self.of_write("cannot be synced", error))
+        // Also on a full device: what a sync that failed left out is not told by the next one that succeeds.
+        let synced = self.db.flush_wal(true);
+        synced.map_err(|error| self.health.fail(told(self.home, "cannot be synced", error)))
     }
 
     /// Writes what is in memory to tables, whose log goes then, and of which those that tell mostly of deletions are
