@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::fake::{self, Fake, OnContent, problem};
 use crate::{
-    MIB, assert_exit, bytes_of, command, dead_url, home, json, names_in, shoal, text, write_tree,
+    Dead, MIB, assert_exit, bytes_of, command, home, json, names_in, shoal, text, write_tree,
 };
 
 #[test]
@@ -100,19 +100,19 @@ fn nested_tree() -> Vec<(String, usize)> {
 #[test]
 fn a_dead_peer_costs_no_request() {
     let (peer, home) = (Fake::start(), home());
-    let dead = dead_url();
+    let dead = Dead::bind();
     fs::write(home.path().join("in"), b"hello").unwrap();
-    let uploaded = shoal(&[&dead, &peer.url], &["upload", "in"], home.path());
+    let uploaded = shoal(&[&dead.url, &peer.url], &["upload", "in"], home.path());
     assert_exit(&uploaded, 0, "");
     let cid = text(&uploaded).split_once(' ').unwrap().0.to_owned();
-    let read = shoal(&[&dead, &peer.url], &["cat", &cid], home.path());
+    let read = shoal(&[&dead.url, &peer.url], &["cat", &cid], home.path());
     assert_exit(&read, 0, "");
     assert_eq!(read.stdout, b"hello");
-    let mut piped = command(&[&dead, &peer.url], &["upload", "-"], home.path());
+    let mut piped = command(&[&dead.url, &peer.url], &["upload", "-"], home.path());
     let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     piped.stdin.take().unwrap().write_all(b"hello").unwrap();
     assert_eq!(text(&piped.wait_with_output().unwrap()), format!("{cid}  -\n"));
-    let failed = shoal(&[&dead], &["cluster", "status"], home.path());
+    let failed = shoal(&[&dead.url], &["cluster", "status"], home.path());
     assert_exit(&failed, 6, "name another peer with --endpoint");
 }
 

@@ -7,12 +7,13 @@ mod lock;
 mod names;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const MIB: usize = 1 << 20;
 
@@ -71,10 +72,18 @@ fn names_in(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// An address where nobody listens.
-fn dead_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// An address where nobody listens, nor can begin to: the socket is bound and stays so.
+struct Dead {
+    url: String,
+    _bound: TcpSocket,
+}
+
+impl Dead {
+    fn bind() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self { url: format!("http://{}", bound.local_addr().unwrap()), _bound: bound }
+    }
 }
 
 fn write_tree(directory: &Path, entries: &[(String, usize)]) {

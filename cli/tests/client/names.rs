@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fake::{Fake, LOST, OnContent, object, problem};
 use crate::{
-    MIB, assert_exit, bytes_of, command, dead_url, home, json as json_of, names_in, shoal, text,
+    Dead, MIB, assert_exit, bytes_of, command, home, json as json_of, names_in, shoal, text,
     write_tree,
 };
 
@@ -414,13 +414,13 @@ fn the_token_of_this_machine_is_found_and_stays_here() {
 
 #[test]
 fn a_peer_that_knows_nobody_does_not_keep_the_next_from_answering() {
-    let (strange, known) = (Fake::start(), Fake::start());
+    let (strange, known, dead) = (Fake::start(), Fake::start(), Dead::bind());
     let home = home();
     let (_, document) = refused(401, "denied", "no token");
     strange.script("GET", &[(401, &document)]);
     let peers = [strange.url.as_str(), &known.url];
     assert_exit(&shoal(&peers, &["cluster", "status"], home.path()), 0, "");
-    let peers = [strange.url.as_str(), &dead_url()];
+    let peers = [strange.url.as_str(), &dead.url];
     assert_exit(&shoal(&peers, &["cluster", "status"], home.path()), 5, "SHOAL_TOKEN");
 }
 
