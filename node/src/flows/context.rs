@@ -10,6 +10,7 @@ use protocol::transfer::SpreadRule;
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
 
+use super::edit::Turns;
 use super::parts::Renewed;
 use super::propose::COMMIT_PATIENCE;
 use super::{FlowMetrics, LockWaits};
@@ -69,6 +70,7 @@ pub struct Context<E: Env> {
     /// See [`Planted`].
     pub planted: Planted,
     pub(super) renewed: Renewed,
+    pub(super) turns: Turns,
     /// The latest session of uploads that this peer has caught up with; none before the first.
     settled: Arc<AtomicU64>,
     pub(super) memory: Arc<Semaphore>,
@@ -101,6 +103,7 @@ impl<E: Env> Context<E> {
             metrics: FlowMetrics::default(),
             planted: Planted::default(),
             renewed: Renewed::default(),
+            turns: Turns::default(),
             settled: Arc::default(),
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX as usize)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX as usize)),

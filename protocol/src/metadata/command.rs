@@ -13,21 +13,12 @@ use super::lease::LeaseId;
 use super::name::{
     BucketName, ContentType, DisplayName, Label, LockName, ObjectKey, Tags, UserName,
 };
+use super::request::RequestId;
 use super::value::{Content, DueEntry, Member, Role};
 use crate::format::{FormatError, decode, encode};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::topology::{Epoch, ReplicaCount, Topology, Zone};
 use crate::{Cid, ClusterId, OwnerId, WallTime};
-
-/// Names one request over all its repetitions. Chosen by chance by whoever asks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RequestId(pub [u8; 16]);
-
-impl core::fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// On whose behalf a command is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

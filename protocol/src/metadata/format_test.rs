@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::command::{Actor, Command, Match, Op, Precondition, RequestId, Tag};
+use super::command::{Actor, Command, Match, Op, Precondition, Tag};
 use super::name::{ContentType, DisplayName, Label, Tags};
 use super::refusal::{Bounded, Need, Quota};
+use super::request::RequestId;
 use super::testing::{bucket, content, found, key, lock_name, member, object, root, upload, user};
 use super::value::{
     Bucket, Due, DueEntry, Lease, Lock, LockHolder, LockWaiter, ObjectVersion, Pin, Role, Session,

@@ -17,6 +17,7 @@ mod name;
 mod outcome;
 pub mod query;
 mod refusal;
+mod request;
 mod source;
 mod table;
 mod value;
@@ -39,14 +40,14 @@ mod object_test;
 #[cfg(test)]
 mod random_test;
 #[cfg(test)]
+mod request_test;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod voters_test;
 
-pub use apply::{ApplyError, apply, check, may_read, may_write, recall};
-pub use command::{
-    Actor, Change, Command, Match, NoTag, ObjectName, Op, Precondition, RequestId, Tag,
-};
+pub use apply::{ApplyError, apply, check, may_write, recall};
+pub use command::{Actor, Change, Command, Match, NoTag, ObjectName, Op, Precondition, Tag};
 pub use desired::desired_topology;
 pub use effect::Effect;
 pub use lease::LeaseId;
@@ -56,6 +57,7 @@ pub use name::{
 pub use outcome::{Outcome, Written, decode_answer, encode_answer};
 pub use query::{ListQuery, Listing, NamedObject, UploadState};
 pub use refusal::{Bounded, Need, Quota, Refusal};
+pub use request::{Asked, RequestId};
 pub use source::{Draft, Source, SourceError};
 pub use table::{session_of, upload_in};
 pub use value::{

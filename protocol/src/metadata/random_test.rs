@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::command::{Actor, Command, Match, Op, Precondition, RequestId, Tag};
+use super::command::{Actor, Command, Match, Op, Precondition, Tag};
 use super::name::{ContentType, DisplayName, Label, Tags};
+use super::request::RequestId;
 use super::testing::{World, content, found, lock_name, member, object, root, upload, user};
 use super::value::{Due, DueEntry, Role};
 use super::{Draft, LeaseId, Outcome, UploadState, apply, query};

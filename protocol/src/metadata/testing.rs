@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::command::{Actor, Command, ObjectName, Op, Precondition, RequestId};
+use super::command::{Actor, Command, ObjectName, Op, Precondition};
 use super::name::{BucketName, ContentType, DisplayName, LockName, ObjectKey, Tags, UserName};
+use super::request::RequestId;
 use super::value::{
     Bucket, Content, DueEntry, Lease, Lock, LockWaiter, Member, MemberState, ObjectVersion, Pin,
     Role, Ticket, Token, Totals, Upload, User,

@@ -4,6 +4,7 @@
 //! fails. Nothing here waits for a fixed time: conditions are looked at until they hold or a deadline passes.
 //! Never: links the daemon; it is known by its ports, its files and its log alone.
 
+mod appends;
 mod ask;
 mod cached;
 mod client;

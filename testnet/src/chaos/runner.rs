@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader, locks,
-    members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, vectors, winners,
+    appends, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader,
+    locks, members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, vectors,
+    winners,
 };
 
 /// One scenario.
@@ -23,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 24] = [
+const SCENARIOS: [Scenario; 25] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -123,6 +124,11 @@ const SCENARIOS: [Scenario; 24] = [
         name: "winners",
         shows: "of writers that race for a name one wins, and all peers show its content",
         run: |ctx| winners::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "appends",
+        shows: "changes of one object that race are all there, once, although peers die and clients ask again",
+        run: |ctx| appends::run(ctx).boxed_local(),
     },
     Scenario {
         name: "locks",

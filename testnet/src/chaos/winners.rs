@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use futures::future::{try_join, try_join_all};
-use protocol::api::Object;
+use protocol::api::{Deleted, Object};
 
 use reqwest::Method;
 
@@ -50,13 +50,22 @@ async fn repeated(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
         told.push(answer.document::<Object>()?.version);
     }
     ensure!(told.iter().all(|version| *version == told[0]), "versions {told:?} of one request");
+    // With other bytes it is no repetition; of something else, the same id is another request.
+    let changed = Content { seed: 9_002, size: 900 };
+    put(&ctx.http, &urls[1], "races/repeated", changed, &create).await?.expect(409)?;
     let reused: [(&str, &str); 1] = [("x-shoal-request", &first)];
-    put(&ctx.http, &urls[1], "races/other", content, &reused).await?.expect(409)?;
+    put(&ctx.http, &urls[1], "races/repeated-too", content, &reused).await?.expect(201)?;
+    put(&ctx.http, &urls[2], "races/repeated-too", changed, &reused).await?.expect(409)?;
+    for url in &urls[..2] {
+        let url = object_url(url, "races/repeated-too");
+        let delete = ctx.http.request(Method::DELETE, &url).header("x-shoal-request", &first);
+        let deleted: Deleted = send(delete).await?.expect(200)?.document()?;
+        ensure!(deleted.existed, "the first answer");
+    }
 
     let tag = format!("\"{}\"", told[0].clone().context("an object has a version")?);
     let replace: [(&str, &str); 2] = [("if-match", &tag), ("x-shoal-request", &second)];
     let append: [(&str, &str); 2] = [("if-match", &tag), ("x-shoal-request", &third)];
-    let changed = Content { seed: 9_002, size: 900 };
     let appended = async |url: &str| {
         let url = format!("{}?append", object_url(url, "races/repeated"));
         let request = ctx.http.request(Method::PATCH, &url).body("more");

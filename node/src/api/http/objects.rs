@@ -84,9 +84,6 @@ pub(super) async fn put(
     let change = change_of(&api, &caller, name_of(&bucket, &key)?, &headers)?;
     let name = change.name.clone();
     let written = api.node.put_object(change, description.clone(), pieces, options).await?;
-    if params::request_id(&headers)?.is_some() {
-        must_be_own(&api, &caller, &name, written.version).await?;
-    }
     let status = if written.replaced.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     Ok(answered(status, documents::written(&name, &written, &description, &caller.0)))
 }
@@ -408,23 +405,6 @@ async fn find(
 }
 
 /// Answers with a version that was written just now. Versions are numbered by the entries that wrote them.
-/// Refuses an answer that a request under the same id got for something else.
-async fn must_be_own(
-    api: &Api,
-    caller: &Caller,
-    name: &ObjectName,
-    version: u64,
-) -> Result<(), Failure> {
-    let (bucket, key) = (name.bucket.clone(), name.key.clone());
-    let read = move |state: &dyn Source| query::version(state, &bucket, &key, version);
-    let found = api.node.meta().read(Freshness::Since(version), read).await?;
-    if found.is_some_and(|found| found.owner == caller.0.name) {
-        return Ok(());
-    }
-    let detail = "this X-Shoal-Request was used for another change: take a new one for each";
-    Err(Fault::new(Kind::Conflict, detail).into())
-}
-
 async fn object_at(api: &Api, name: ObjectName, version: u64) -> Result<Response, Failure> {
     let (found, current) = find(api, &name, Some(version), Freshness::Since(version)).await?;
     Ok(answered(StatusCode::OK, documents::object(&name, &found, current)))

@@ -10,12 +10,6 @@ use crate::metadata::refusal::{Bounded, Refusal};
 use crate::metadata::table;
 use crate::metadata::value::{Bucket, Role, Token, User};
 
-/// Says whether a user may read what is in a bucket: its owner and administrators.
-#[must_use]
-pub fn may_read(bucket: &Bucket, user: &User) -> bool {
-    may_write(bucket, user)
-}
-
 /// Says whether a user may write in a bucket: its owner and administrators.
 #[must_use]
 pub fn may_write(bucket: &Bucket, user: &User) -> bool {

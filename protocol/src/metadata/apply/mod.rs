@@ -18,16 +18,17 @@ mod ticket;
 mod upload;
 mod write;
 
-use super::command::{Command, Op, RequestId};
+use super::command::{Command, Op};
 use super::keys;
 use super::outcome::{Outcome, decode_answer, encode_answer};
 use super::refusal::Refusal;
+use super::request::RequestId;
 use super::source::{Draft, Source, SourceError};
 use super::table::corrupt;
 use crate::limits::REQUESTS_REMEMBERED;
 use step::{Step, Stop};
 
-pub use access::{may_read, may_write};
+pub use access::may_write;
 pub use object::check;
 
 /// Why a peer cannot go on: it must stop, and never skip the command.

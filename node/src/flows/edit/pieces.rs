@@ -13,9 +13,9 @@ use protocol::limits::CHUNK_BYTES;
 use protocol::{Cid, Fault, Kind};
 use tokio::sync::mpsc;
 
-use super::upload::Piece;
-use super::{Context, Root, block, download};
 use crate::env::Env;
+use crate::flows::upload::Piece;
+use crate::flows::{Context, Root, block, download};
 
 /// Pieces that wait for the upload: one it takes, one ready.
 const PIECES_MAX: usize = 2;
