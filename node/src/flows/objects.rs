@@ -135,10 +135,10 @@ pub(super) async fn commit<E: Env>(
     let (root, size) = (uploaded.root.cid, uploaded.root.size);
     let content = Content { root, size, content_type, upload };
     let op = Op::Put { bucket, key, content, tags, public, precondition, create_bucket: true };
-    match submit(&context.meta, request, op, actor).await? {
-        Outcome::Written(written) => Ok(written),
-        _ => Err(other_answer()),
-    }
+    let Outcome::Written(written) = submit(&context.meta, request, op, actor).await? else {
+        return Err(other_answer());
+    };
+    Ok(written)
 }
 
 /// Frees the blocks of an upload that was not committed, as far as peers can be reached; the rest is freed

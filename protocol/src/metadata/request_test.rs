@@ -1,5 +1,4 @@
 //! Whose request is whose.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 

@@ -70,8 +70,7 @@ async fn lost_voter(ctx: &Ctx) -> anyhow::Result<()> {
     let mut stage = ctx.stage(&UpOptions { nodes: vec![6], ..UpOptions::default() }).await?;
     until(PATIENCE, async || ensure_voters(stage.net(), 5).await).await?;
     let lost = leader(stage.net()).await?;
-    let urls = urls(&mut stage)?;
-    let clients = Clients::start(&ctx.http, urls, CLIENTS);
+    let clients = Clients::start(&ctx.http, urls(&mut stage)?, CLIENTS);
     let url = stage.url(&lost)?;
     // Nobody is asked who is about to be lost: what clients see of that is another scenario's.
     clients.steady.exclude(&url).await;
@@ -82,16 +81,23 @@ async fn lost_voter(ctx: &Ctx) -> anyhow::Result<()> {
     ctx.note(format!("five voters again {:.1} s after one was lost", took.as_secs_f64()));
 
     // Now another one may be lost at once, and one more.
+    let mut away = Vec::new();
     for _ in 0..2 {
         let name = leader(stage.net()).await?;
         let url = stage.url(&name)?;
         clients.steady.exclude(&url).await;
         stage.net().kill(&name)?;
         leader(stage.net()).await.with_context(|| format!("without {name}"))?;
+        away.push(name);
     }
     let steady = clients.end().await?;
     ctx.note(steady.summary());
-    steady.ensure_none_wrong()
+    steady.ensure_none_wrong()?;
+    // All three copies of a block may lie with three that are lost; with one that is, everything is there.
+    let away: Vec<&str> = away.iter().map(String::as_str).collect();
+    stage.net().restart_all(&away).await?;
+    let urls = urls(&mut stage)?;
+    steady.check_all(&urls).await.context("with one lost for good")
 }
 
 async fn grow_and_shrink(ctx: &Ctx) -> anyhow::Result<()> {

@@ -38,8 +38,6 @@ pub enum Defect {
     CollectUploads,
     /// What others should hold is dropped before they do (faults).
     DropEarly,
-    /// A directory that lost what was agreed on starts under its old id (faults).
-    ReusedId,
     /// Votes count before they are synced (meta).
     VoteNotSynced,
     /// A leader that starts again leads on in its old term (meta).
@@ -48,6 +46,8 @@ pub enum Defect {
     StaleRead,
     /// A new leader ends leases at once that it knows nothing of, so that a lock has two holders (meta).
     LeaseCutShort,
+    /// A directory that lost what was agreed on starts under its old id (meta).
+    ReusedId,
 }
 
 impl Defect {
@@ -59,10 +59,11 @@ impl Defect {
             Self::CountTwice => Some(Plant::CountTwice),
             Self::CollectUploads => Some(Plant::CollectUploads),
             Self::DropEarly => Some(Plant::DropEarly),
-            Self::ReusedId => Some(Plant::ReusedId),
-            Self::VoteNotSynced | Self::LeaderRestoreOn | Self::StaleRead | Self::LeaseCutShort => {
-                None
-            }
+            Self::VoteNotSynced
+            | Self::LeaderRestoreOn
+            | Self::StaleRead
+            | Self::LeaseCutShort
+            | Self::ReusedId => None,
         }
     }
 
@@ -73,12 +74,12 @@ impl Defect {
             Self::LeaderRestoreOn => Some(agreement::Plant::LeaderRestoreOn),
             Self::StaleRead => Some(agreement::Plant::StaleRead),
             Self::LeaseCutShort => Some(agreement::Plant::LeaseCutShort),
+            Self::ReusedId => Some(agreement::Plant::ReusedId),
             Self::AckBeforeSync
             | Self::SkipHashCheck
             | Self::CountTwice
             | Self::CollectUploads
-            | Self::DropEarly
-            | Self::ReusedId => None,
+            | Self::DropEarly => None,
         }
     }
 }
@@ -161,10 +162,14 @@ fn agreement_seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
         }
         if !outcome.violations.is_empty() {
             failed.push(seed);
-            if args.plant.is_some() {
-                writeln!(out, "found at seed {seed}, the {}. one", seed - args.seed + 1)?;
-                return Ok(true);
-            }
+        }
+        let breaks = |plant: agreement::Plant| {
+            outcome.violations.iter().find(|violation| plant.breaks().contains(&violation.property))
+        };
+        if let Some(violation) = options.plant.and_then(breaks) {
+            let name = violation.property.name();
+            writeln!(out, "found at seed {seed}, the {}. one, by {name}", seed - args.seed + 1)?;
+            return Ok(true);
         }
     }
     writeln!(out, "{} seeds, {} with violations {failed:?}", args.count, failed.len())?;
@@ -183,10 +188,14 @@ fn seeds(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
         total.add(&outcome.stats);
         if !outcome.violations.is_empty() {
             failed.push(seed);
-            if args.plant.is_some() {
-                writeln!(out, "found at seed {seed}, the {}. one", seed - args.seed + 1)?;
-                return Ok(true);
-            }
+        }
+        let breaks = |plant: Plant| {
+            outcome.violations.iter().find(|violation| plant.breaks().contains(&violation.property))
+        };
+        if let Some(violation) = options.plant.and_then(breaks) {
+            let name = violation.property.name();
+            writeln!(out, "found at seed {seed}, the {}. one, by {name}", seed - args.seed + 1)?;
+            return Ok(true);
         }
     }
     writeln!(

@@ -21,6 +21,7 @@ use super::Plant;
 use super::history::{History, INITIAL};
 use super::plan::Plan;
 use crate::sim::lock::lock;
+use crate::sim::properties::Property;
 use crate::sim::{Loss, Machine, SimEnv, World};
 
 /// Room for gossip that nobody sends here.
@@ -171,7 +172,8 @@ impl Group {
                 let number = host.number;
                 self.world.record(format_args!("start of {number} failed: {fault}"), &[]);
                 if fault.kind != Kind::Unavailable && !fault.detail.contains("closed") {
-                    self.history.violated(format!("n{number} cannot start: {fault}"));
+                    let detail = format!("n{number} cannot start: {fault}");
+                    self.history.violated(Property::Heals, detail);
                 }
                 return;
             }
@@ -185,7 +187,7 @@ impl Group {
         env.spawn("ambush", self.clone().lie_in_wait(meta.clone(), Arc::clone(&host)));
         *lock(&host.meta) = Some(meta.clone());
         let reason = meta.failed().await;
-        self.history.violated(format!("n{} stopped: {reason}", host.number));
+        self.history.violated(Property::Heals, format!("n{} stopped: {reason}", host.number));
     }
 
     /// Waylays a peer whenever it becomes the leader, if the plan says so: whatever its voters did not sync
@@ -212,7 +214,7 @@ impl Group {
                 let (a, b) = (host.machine.peer(), other.machine.peer());
                 self.world.network().cut(&self.world, a, b);
                 self.world.network().cut(&self.world, b, a);
-                other.end(Loss::Power);
+                other.end(self.loss(Loss::Power));
                 let (up, apart) = (5 + prng.below(60), 3_000 + prng.below(3_000));
                 let group = self.clone();
                 self.world.spawn(async move {
@@ -224,6 +226,12 @@ impl Group {
                 });
             }
         }
+    }
+
+    /// Returns what a machine loses that is to lose this.
+    pub(super) fn loss(&self, loss: Loss) -> Loss {
+        let is_reborn = loss == Loss::Power && self.plant == Some(Plant::ReusedId);
+        if is_reborn { Loss::Agreement } else { loss }
     }
 
     fn settings(&self, number: usize) -> MetaSettings {
@@ -282,7 +290,8 @@ impl Group {
             within(&hosts[0], async move { first.found(command).await }).await
         };
         if let Err(fault) = founded {
-            self.history.violated(format!("the cluster was not founded: {fault}"));
+            let detail = format!("the cluster was not founded: {fault}");
+            self.history.violated(Property::Heals, detail);
         }
         for host in &hosts[1..] {
             self.join(host).await;
@@ -292,7 +301,8 @@ impl Group {
         let wanted = protocol::metadata::voters::voter_count(hosts.len());
         while first.status().voters().len() != wanted {
             if self.world.clock().nanos() >= end {
-                self.history.violated("the voters were never complete".to_owned());
+                let detail = "the voters were never complete".to_owned();
+                self.history.violated(Property::Heals, detail);
                 return;
             }
             self.world.clock().sleep(Duration::from_millis(100)).await;

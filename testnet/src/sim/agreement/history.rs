@@ -13,6 +13,7 @@ use protocol::metadata::Op;
 use sha2::{Digest, Sha256};
 
 use crate::sim::lock::lock;
+use crate::sim::properties::{Property, Violation};
 use crate::sim::world::World;
 
 /// The value of a register that nobody wrote yet.
@@ -44,7 +45,7 @@ struct Shared {
     /// Index in the log that everybody who asks from now on must see, at least.
     floor: u64,
     counts: Counts,
-    violations: Vec<String>,
+    violations: Vec<Violation>,
 }
 
 impl History {
@@ -53,10 +54,10 @@ impl History {
     }
 
     /// Notes that a promise was broken.
-    pub(super) fn violated(&self, detail: String) {
+    pub(super) fn violated(&self, property: Property, detail: String) {
         self.world.record(format_args!("violation {detail}"), &[]);
-        let at = self.world.clock().nanos() / 1_000_000;
-        lock(&self.shared).violations.push(format!("at {at} ms: {detail}"));
+        let at_millis = self.world.clock().nanos() / 1_000_000;
+        lock(&self.shared).violations.push(Violation { property, at_millis, detail });
     }
 
     /// Notes what a peer applied.
@@ -73,7 +74,8 @@ impl History {
                 }
                 drop(shared);
                 if first != digest {
-                    self.violated(format!("n{peer} applied another entry at {index} than others"));
+                    let detail = format!("n{peer} applied another entry at {index} than others");
+                    self.violated(Property::Agreed, detail);
                 }
             }
             Observed::Installed { applied } => {
@@ -105,7 +107,7 @@ impl History {
                 }
             }
         };
-        broken.into_iter().for_each(|detail| self.violated(detail));
+        broken.into_iter().for_each(|detail| self.violated(Property::Named, detail));
     }
 
     /// Notes a read of the latest state that began when the floor was `floor`.
@@ -127,7 +129,7 @@ impl History {
                 }
             }
         };
-        broken.into_iter().for_each(|detail| self.violated(detail));
+        broken.into_iter().for_each(|detail| self.violated(Property::Named, detail));
     }
 
     /// Notes a write whose outcome nobody knows, and a read that failed.
@@ -143,7 +145,7 @@ impl History {
         lock(&self.shared).counts
     }
 
-    pub(super) fn violations(&self) -> Vec<String> {
+    pub(super) fn violations(&self) -> Vec<Violation> {
         lock(&self.shared).violations.clone()
     }
 }

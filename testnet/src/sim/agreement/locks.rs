@@ -14,6 +14,7 @@ use protocol::metadata::{Actor, LockName, Op, Outcome};
 use super::group::{Group, Host, within};
 use super::nanos;
 use crate::sim::lock::lock;
+use crate::sim::properties::Property;
 
 /// Locks that the clients want: few, so that they get in each other's way.
 const LOCKS: u64 = 2;
@@ -113,7 +114,7 @@ async fn acquire(
     let now = group.world.clock().nanos();
     group.world.record(format_args!("lock {lock_number} of {client}, token {fence}"), &[]);
     let broken = claims.granted(now, lock_number, client, Claim { fence, until });
-    broken.into_iter().for_each(|detail| group.history.violated(detail));
+    broken.into_iter().for_each(|detail| group.history.violated(Property::Locked, detail));
     Some(fence)
 }
 

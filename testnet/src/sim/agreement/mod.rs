@@ -17,6 +17,7 @@ mod verdict;
 use std::time::Duration;
 
 use super::lock::lock;
+use super::properties::{Property, Violation};
 use super::world::{self, World};
 use group::Group;
 use history::History;
@@ -33,6 +34,22 @@ pub enum Plant {
     StaleRead,
     /// A new leader ends leases at once that it knows nothing of.
     LeaseCutShort,
+    /// A directory that lost what was agreed on starts under its old id.
+    ReusedId,
+}
+
+impl Plant {
+    /// Returns the properties of which it breaks one at least. Whatever else breaks does not count as finding it.
+    #[must_use]
+    pub const fn breaks(self) -> &'static [Property] {
+        match self {
+            Self::VoteNotSynced | Self::LeaderRestoreOn | Self::ReusedId => {
+                &[Property::Agreed, Property::Named]
+            }
+            Self::StaleRead => &[Property::Named],
+            Self::LeaseCutShort => &[Property::Locked],
+        }
+    }
 }
 
 /// What is not left to the seed.
@@ -54,7 +71,7 @@ pub struct Outcome {
     /// The digest of everything that happened: equal for equal seeds and options.
     pub digest: String,
     /// Broken promises.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
     /// Peers it began with.
     pub peers: usize,
     /// Writes acknowledged, and those whose outcome nobody knows.
@@ -123,7 +140,7 @@ async fn play(world: World, seed: u64, options: &Options) -> Outcome {
     verdict::judge(&group, prng).await;
 
     for failure in world.failures() {
-        history.violated(failure);
+        history.violated(Property::Sound, failure);
     }
     let counts = history.counts();
     Outcome {

@@ -1,6 +1,7 @@
 //! The scenario finds nothing in sound code, everything in unsound code, and the same in the same seed.
 
 use super::{Options, Plant, run};
+use crate::sim::properties::Violation;
 
 #[test]
 fn one_seed_is_one_run_and_another_seed_is_another() {
@@ -16,7 +17,7 @@ fn nothing_is_lost_or_old_under_faults() {
     let (mut writes, mut reads) = (0, 0);
     for seed in 1..=12 {
         let outcome = run(seed, &Options::default()).unwrap();
-        assert_eq!(outcome.violations, Vec::<String>::new(), "{}", outcome.summary());
+        assert_eq!(outcome.violations, [], "{}", outcome.summary());
         assert!(outcome.writes.0 > 10 && outcome.reads.0 > 10, "{}", outcome.summary());
         writes += outcome.writes.0;
         reads += outcome.reads.0;
@@ -26,8 +27,9 @@ fn nothing_is_lost_or_old_under_faults() {
 
 fn finds(plant: Plant, first: u64, count: u64) {
     let options = Options { plant: Some(plant), ..Options::default() };
-    let found =
-        (first..first + count).find(|seed| !run(*seed, &options).unwrap().violations.is_empty());
+    let breaks = |violation: &Violation| plant.breaks().contains(&violation.property);
+    let found = (first..first + count)
+        .find(|seed| run(*seed, &options).unwrap().violations.iter().any(breaks));
     assert!(found.is_some(), "{plant:?} is not found in {count} seeds from {first} on");
 }
 
@@ -44,6 +46,11 @@ fn a_stale_read_is_found() {
 #[test]
 fn a_vote_that_is_forgotten_is_found() {
     finds(Plant::VoteNotSynced, 1, 100);
+}
+
+#[test]
+fn a_peer_that_votes_under_an_id_whose_past_it_lost_is_found() {
+    finds(Plant::ReusedId, 1, 20);
 }
 
 #[test]

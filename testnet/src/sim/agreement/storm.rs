@@ -13,6 +13,9 @@ use protocol::metadata::Op;
 use super::group::{Group, Host};
 use crate::sim::{DiskHabits, LinkHabits, Loss};
 
+/// How far a clock jumps at once.
+const CLOCK_JUMP_MILLIS_MAX: u64 = 600_000;
+
 /// Members that may come and go in one run.
 const CHURN_MAX: u64 = 4;
 
@@ -103,7 +106,7 @@ impl Storm {
     }
 
     fn crash(&mut self, host: &Host, loss: Loss) {
-        host.end(loss);
+        host.end(self.group.loss(loss));
         let down = Duration::from_millis(5 + self.group.plan.down_millis);
         self.put_off(down, Later::Boot(host.number));
     }
@@ -112,7 +115,7 @@ impl Storm {
         let Some(host) = self.pick() else { return };
         self.faults += 1;
         let secs = Duration::from_secs;
-        match self.prng.below(14) {
+        match self.prng.below(15) {
             0..=3 => self.crash(&host, Loss::Power),
             4 => self.crash(&host, Loss::Process),
             5 => {
@@ -138,6 +141,11 @@ impl Storm {
                 let habits = DiskHabits { slowness, ..DiskHabits::default() };
                 host.machine.device().set_habits(habits);
                 self.put_off(secs(4), Later::MendDisk(host.number));
+            }
+            12 => {
+                let millis = self.prng.below(CLOCK_JUMP_MILLIS_MAX).cast_signed();
+                let is_back = self.prng.chance(1, 2);
+                host.machine.jump_clock(if is_back { -millis } else { millis });
             }
             _ => self.churn(&host),
         }

@@ -8,6 +8,7 @@ use protocol::metadata::voters::voter_count;
 
 use super::clients;
 use super::group::{Group, Host};
+use crate::sim::properties::Property;
 use crate::sim::{DiskHabits, Loss};
 
 /// How long after the last fault every peer must answer again, and the voters be complete.
@@ -59,7 +60,8 @@ async fn answers(group: &Group, host: &Arc<Host>, value: u64, end: u64) {
         }
         if group.world.clock().nanos() >= end {
             let status = host.meta().map(|meta| meta.status());
-            group.history.violated(format!("n{} does not heal: {status:?}", host.number));
+            let detail = format!("n{} does not heal: {status:?}", host.number);
+            group.history.violated(Property::Heals, detail);
             return;
         }
         group.world.clock().sleep(PAUSE).await;
@@ -78,7 +80,8 @@ async fn complete(group: &Group, end: u64) {
             }
         }
         if group.world.clock().nanos() >= end {
-            group.history.violated(format!("the voters are not complete: {status:?}"));
+            let detail = format!("the voters are not complete: {status:?}");
+            group.history.violated(Property::Heals, detail);
             return;
         }
         group.world.clock().sleep(PAUSE).await;

@@ -15,6 +15,8 @@ pub enum Property {
     Named,
     /// 4: all peers carry out the same commands in the same order.
     Agreed,
+    /// 5: a lock has one holder at a time, and fencing tokens only rise.
+    Locked,
     /// 6: what a committed object refers to is never collected.
     Kept,
     /// 9: with faults removed, everything works again by itself.
@@ -33,6 +35,7 @@ impl Property {
             Self::Genuine => "3-genuine",
             Self::Named => "4-named",
             Self::Agreed => "4-agreed",
+            Self::Locked => "5-locked",
             Self::Kept => "6-kept",
             Self::Heals => "9-heals",
             Self::Sound => "sound",

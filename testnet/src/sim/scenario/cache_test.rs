@@ -4,13 +4,12 @@ use bytes::Bytes;
 use futures::stream;
 use node::env::Env as _;
 use node::peers::Placements;
-use node::{Node, Root, UploadOptions};
+use node::{Node, Planted, Root, UploadOptions};
 use protocol::dag::ByteRange;
 use protocol::topology::ReplicaCount;
 use protocol::{Cid, Codec, Fault, Kind, OwnerId};
 
 use super::cluster::Cluster;
-use super::faults::Defects;
 use super::operator;
 use super::plan::Plan;
 use super::requests::{actor, new_request};
@@ -33,7 +32,7 @@ fn on_nodes(seed: u64, cache_bytes: u64, test: impl AsyncFnOnce(Vec<Node<SimEnv>
         plan.replicas = ReplicaCount::new(3).expect("three are few");
         plan.cache_bytes = cache_bytes;
         let (oracle, placements) = (Oracle::new(&world), Placements::default());
-        let cluster = Cluster::new(&world, &oracle, plan, Defects::default(), placements);
+        let cluster = Cluster::new(&world, &oracle, plan, Planted::default(), placements);
         assert!(operator::form(&cluster).await, "the cluster forms");
         test(cluster.hosts().iter().filter_map(|host| host.node()).collect()).await;
     };

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use node::meta::{Observed, Observer};
 use node::peers::Placements;
-use node::{Entry, MetaProbe, NodeSettings};
+use node::{Entry, MetaProbe, NodeSettings, Planted};
 use protocol::limits::LATE_COPY_GRACE;
 use protocol::metadata::DisplayName;
 use protocol::topology::Zone;
 
-use super::faults::Defects;
 pub(super) use super::host::Host;
 use super::operator;
 use super::plan::Plan;
@@ -30,7 +29,7 @@ pub(super) struct Cluster {
     pub(super) world: World,
     pub(super) oracle: Oracle,
     pub(super) plan: Plan,
-    pub(super) defects: Defects,
+    pub(super) planted: Planted,
     hosts: Mutex<Vec<Arc<Host>>>,
     /// Disks lost and bits rotten so far.
     pub(super) losses: AtomicU64,
@@ -46,13 +45,13 @@ impl Cluster {
         world: &World,
         oracle: &Oracle,
         plan: Plan,
-        defects: Defects,
+        planted: Planted,
         placements: Placements,
     ) -> Arc<Self> {
         let cluster = Self {
             world: world.clone(),
             oracle: oracle.clone(),
-            defects,
+            planted,
             hosts: Mutex::default(),
             losses: AtomicU64::new(0),
             placements,
@@ -81,7 +80,7 @@ impl Cluster {
             scrub: self.plan.scrub,
             spread: self.plan.spread,
             placements: self.placements.clone(),
-            planted: self.defects.planted,
+            planted: self.planted,
             meta: MetaProbe { observer: self.observer(), ..MetaProbe::default() },
         };
         let host = Arc::new(Host::new(number, machine, settings, self.oracle.clone()));

@@ -25,30 +25,29 @@ pub enum Plant {
     CollectUploads,
     /// Drops what others should hold before they do.
     DropEarly,
-    /// Starts a directory that lost what was agreed on under its old id.
-    ReusedId,
 }
 
-/// A [`Plant`], as those who have it want it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Defects {
-    pub(super) planted: Planted,
-    pub(super) reused_id: bool,
-}
-
-impl Defects {
-    fn of(plant: Option<Plant>) -> Self {
-        let mut defects = Self::default();
-        match plant {
-            None => {}
-            Some(Plant::AckBeforeSync) => defects.planted.ack_before_sync = true,
-            Some(Plant::SkipHashCheck) => defects.planted.skip_hash_check = true,
-            Some(Plant::CountTwice) => defects.planted.count_twice = true,
-            Some(Plant::CollectUploads) => defects.planted.collect_uploads = true,
-            Some(Plant::DropEarly) => defects.planted.drop_early = true,
-            Some(Plant::ReusedId) => defects.reused_id = true,
+impl Plant {
+    /// Returns the properties of which it breaks one at least. Whatever else breaks does not count as finding it.
+    #[must_use]
+    pub const fn breaks(self) -> &'static [Property] {
+        match self {
+            Self::SkipHashCheck => &[Property::Genuine],
+            Self::AckBeforeSync | Self::CountTwice | Self::CollectUploads | Self::DropEarly => {
+                &[Property::Readable, Property::Synced, Property::Kept]
+            }
         }
-        defects
+    }
+
+    /// Returns the defects of a daemon that has it.
+    fn planted(plant: Option<Self>) -> Planted {
+        Planted {
+            ack_before_sync: plant == Some(Self::AckBeforeSync),
+            skip_hash_check: plant == Some(Self::SkipHashCheck),
+            count_twice: plant == Some(Self::CountTwice),
+            collect_uploads: plant == Some(Self::CollectUploads),
+            drop_early: plant == Some(Self::DropEarly),
+        }
     }
 }
 
@@ -112,8 +111,8 @@ async fn play(world: World, seed: u64, options: &Options) -> Outcome {
     let mut prng = world.prng();
     let plan = Plan::draw(&mut prng, options.peers);
     let oracle = Oracle::new(&world);
-    let defects = Defects::of(options.plant);
-    let cluster = Cluster::new(&world, &oracle, plan.clone(), defects, options.placements.clone());
+    let planted = Plant::planted(options.plant);
+    let cluster = Cluster::new(&world, &oracle, plan.clone(), planted, options.placements.clone());
     if !operator::form(&cluster).await {
         oracle.violated(Property::Heals, "the cluster did not form".to_owned());
     }

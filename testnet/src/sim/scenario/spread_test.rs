@@ -6,13 +6,12 @@ use bytes::Bytes;
 use futures::stream;
 use node::env::Env as _;
 use node::peers::Placements;
-use node::{Node, UploadOptions};
+use node::{Node, Planted, UploadOptions};
 use protocol::Fault;
 use protocol::topology::ReplicaCount;
 use protocol::transfer::SpreadRule;
 
 use super::cluster::Cluster;
-use super::faults::Defects;
 use super::operator;
 use super::plan::Plan;
 use super::requests::{actor, new_request};
@@ -33,7 +32,7 @@ fn brought(rule: SpreadRule) -> (u64, u64, u64) {
         plan.replicas = ReplicaCount::new(5).expect("five are few");
         plan.spread = rule;
         let (oracle, placements) = (Oracle::new(&world), Placements::default());
-        let cluster = Cluster::new(&world, &oracle, plan, Defects::default(), placements);
+        let cluster = Cluster::new(&world, &oracle, plan, Planted::default(), placements);
         assert!(operator::form(&cluster).await, "the cluster forms");
         // Until every queue has heard who is there.
         world.clock().sleep(Duration::from_secs(2)).await;

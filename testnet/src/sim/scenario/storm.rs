@@ -102,11 +102,6 @@ impl Storm {
         let Some(host) = self.pick() else { return };
         let oracle = self.cluster.oracle.clone();
         let secs = Duration::from_secs;
-        if self.cluster.defects.reused_id && self.prng.chance(1, 4) {
-            oracle.fault("id used twice");
-            host.end(Loss::Agreement);
-            return;
-        }
         match self.prng.below(16) {
             0..=2 => {
                 oracle.fault("power cut");

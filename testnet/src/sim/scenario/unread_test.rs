@@ -6,13 +6,12 @@ use bytes::Bytes;
 use futures::stream;
 use node::env::Env as _;
 use node::peers::Placements;
-use node::{Node, Root, UploadOptions};
+use node::{Node, Planted, Root, UploadOptions};
 use protocol::dag::ByteRange;
 use protocol::limits::UNREAD_MAX;
 use protocol::{Fault, Kind};
 
 use super::cluster::Cluster;
-use super::faults::Defects;
 use super::operator;
 use super::plan::Plan;
 use super::requests::{actor, new_request};
@@ -27,7 +26,7 @@ fn on_node(seed: u64, test: impl AsyncFnOnce(Node<SimEnv>)) {
     let body = async |world: world::World| {
         let plan = Plan::draw(&mut world.prng(), Some(3));
         let (oracle, placements) = (Oracle::new(&world), Placements::default());
-        let cluster = Cluster::new(&world, &oracle, plan, Defects::default(), placements);
+        let cluster = Cluster::new(&world, &oracle, plan, Planted::default(), placements);
         assert!(operator::form(&cluster).await, "the cluster forms");
         test(cluster.hosts()[0].node().expect("it runs")).await;
     };
