@@ -90,11 +90,11 @@ pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> 
             ))
         }
         (Some(home), _) => Ok(home),
-        (None, Entry::Found(_)) if holds_blocks(env).await? => Err(Fault::new(
+        (None, Entry::Found(_)) if was_member(env).await? => Err(Fault::new(
             Kind::Conflict,
-            "this data directory holds blocks and knows of no cluster: what lay in its metadata/ is lost; remove this \
-             peer from its cluster and let an empty directory join in its place (--join TICKET), or found another \
-             cluster in an empty one",
+            "this data directory holds blocks or knows other peers, and knows of no cluster: what lay in its metadata/ is \
+             lost; remove this peer from its cluster and let an empty directory join in its place (--join TICKET), or \
+             found another cluster in an empty one",
         )),
         (None, Entry::Found(_)) => {
             let mut id = [0; 16];
@@ -114,11 +114,15 @@ pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> 
     }
 }
 
-/// Says whether blocks lie here: a peer stores none before it is a member.
-async fn holds_blocks<E: Env>(env: &E) -> Result<bool, Fault> {
+/// Says whether a member lived here: before it is one, a peer stores no block and takes note of no other peer.
+async fn was_member<E: Env>(env: &E) -> Result<bool, Fault> {
     let failed = |error: DiskError| Fault::new(Kind::Internal, error.to_string());
-    let indexed = env.disk().scan(Map::Blocks, Bytes::new(), None, 1).await.map_err(failed)?;
-    Ok(!indexed.is_empty() || !env.disk().list().await.map_err(failed)?.is_empty())
+    for map in [Map::Blocks, Map::Peers] {
+        if !env.disk().scan(map, Bytes::new(), None, 1).await.map_err(failed)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(!env.disk().list().await.map_err(failed)?.is_empty())
 }
 
 /// Makes this peer a member, and returns its record as one.
