@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, SecurityRequirement};
 
+/// What has bytes of its own: asked for by `HEAD` too, which the routes of `GET` answer.
+const ENTITIES: [&str; 2] = ["/api/v1/objects/{bucket}/{key}", "/api/v1/content/{cid}"];
+
 /// Name of the one way to say who asks.
 const TOKEN: &str = "token";
 
@@ -53,6 +56,9 @@ fn complete(document: &mut Value) {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             complete_operation(&path, method, operation);
         }
+        if ENTITIES.contains(&path.as_str()) {
+            item["head"] = head_of(item["get"].clone());
+        }
         paths.insert(path, item);
     }
 }
@@ -71,7 +77,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             }
         }
         let headers: &[&str] = match (path, method) {
-            ("/api/v1/objects/{bucket}/{key}" | "/api/v1/content/{cid}", "get") => {
+            (path, "get") if ENTITIES.contains(&path) => {
                 &["If-Match", "If-None-Match", "Range", "If-Range"]
             }
             ("/api/v1/objects/{bucket}/{key}", _) => {
@@ -98,6 +104,18 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             response["description"] = meaning.into();
         }
     }
+}
+
+/// Returns the operation that answers as this `GET` does, without a body.
+fn head_of(mut get: Value) -> Value {
+    let name = get["operationId"].as_str().unwrap_or_default().replacen("get", "head", 1);
+    get["operationId"] = name.into();
+    for response in get["responses"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        if let Some(response) = response.as_object_mut() {
+            response.remove("content");
+        }
+    }
+    get
 }
 
 fn parameter(name: &str, place: &str) -> Value {
@@ -139,6 +157,14 @@ mod tests {
         let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
         let ids: Vec<&str> = operations.map(|one| one["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
-        assert_eq!(ids.len(), 6, "with those that watch the daemon");
+        assert_eq!(
+            ids.len(),
+            7,
+            "with those that watch the daemon, and one for the head of what has bytes"
+        );
+        assert_eq!(object["head"]["operationId"], "head_objects_bucket_key");
+        assert_eq!(named(&object["head"], "header"), named(&object["get"], "header"));
+        assert!(object["get"]["responses"]["default"]["content"].is_object());
+        assert!(object["head"]["responses"]["default"]["content"].is_null());
     }
 }
