@@ -7,10 +7,13 @@ mod cache;
 mod client;
 mod command;
 mod meta;
+mod moves;
 mod raw;
+mod readers;
 mod report;
 mod scratch;
 mod spread;
+mod stock;
 mod survival;
 mod throughput;
 
