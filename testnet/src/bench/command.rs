@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cache::{self, Rates};
 use super::meta::{self, Metadata};
 use super::moves::{self, Moves};
+use super::repair::{self, Repair};
 use super::report::Table;
 use super::scratch::Scratch;
 use super::spread::{self, Spread};
@@ -24,6 +25,8 @@ enum Bench {
     Survival,
     /// What an upload costs the uplink of its gateway, when holders bring copies and when they do not.
     Spread,
+    /// How soon lost copies come back, and how long reads take meanwhile.
+    Repair,
     /// What joining and draining move, beside the least possible; nobody notices, and nothing is lost.
     Moves,
     /// Hit rates of the cache of peers, beside other policies and the best that could be.
@@ -45,7 +48,7 @@ pub struct BenchArgs {
     /// Objects in the bucket of the metadata benchmark.
     #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
     objects: u64,
-    /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival when absent.
+    /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival and repair when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
     /// How often throughput is measured; the medians are told.
@@ -76,6 +79,8 @@ struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<Spread>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<Repair>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     moves: Option<Moves>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
@@ -96,6 +101,7 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         throughput: None,
         survival: None,
         spread: None,
+        repair: None,
         moves: None,
         metadata: None,
         cache: None,
@@ -120,6 +126,11 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         show(args, out, &measured.tables())?;
         results.spread = Some(measured);
     }
+    if wants(Bench::Repair) {
+        let measured = repair::run(&scratch, args.size.unwrap_or(repair::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.repair = Some(measured);
+    }
     if wants(Bench::Moves) {
         let measured = moves::run(&scratch, args.size.unwrap_or(moves::SIZE_DEFAULT)).await?;
         show(args, out, &measured.tables())?;
@@ -140,6 +151,7 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
     }
     Ok(results.survival.is_none_or(|survival| survival.holds())
         && results.spread.is_none_or(|spread| spread.holds())
+        && results.repair.is_none_or(|repair| repair.holds())
         && results.moves.is_none_or(|moves| moves.holds()))
 }
 

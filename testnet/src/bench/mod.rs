@@ -10,6 +10,7 @@ mod meta;
 mod moves;
 mod raw;
 mod readers;
+mod repair;
 mod report;
 mod scratch;
 mod spread;
