@@ -12,6 +12,7 @@ use super::moves::{self, Moves};
 use super::repair::{self, Repair};
 use super::report::Table;
 use super::scratch::Scratch;
+use super::slow::{self, Slow};
 use super::spread::{self, Spread};
 use super::survival::{self, Survival};
 use super::throughput::{self, Throughput};
@@ -29,6 +30,8 @@ enum Bench {
     Repair,
     /// What joining and draining move, beside the least possible; nobody notices, and nothing is lost.
     Moves,
+    /// How long reads take beside one slow holder, and how many requests more they cost.
+    Slow,
     /// Hit rates of the cache of peers, beside other policies and the best that could be.
     Cache,
     /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
@@ -48,7 +51,7 @@ pub struct BenchArgs {
     /// Objects in the bucket of the metadata benchmark.
     #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
     objects: u64,
-    /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival and repair when absent.
+    /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival and repair, 256 MiB for slow when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
     /// How often throughput is measured; the medians are told.
@@ -68,6 +71,12 @@ impl BenchArgs {
     }
 }
 
+/// Says whether what is asked for needs cables between peers: those are laid in a network namespace of one's own.
+#[must_use]
+pub fn needs_cables(args: &BenchArgs) -> bool {
+    args.wants(Bench::Slow)
+}
+
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 struct Results {
@@ -82,6 +91,8 @@ struct Results {
     repair: Option<Repair>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moves: Option<Moves>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow: Option<Slow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +114,7 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         spread: None,
         repair: None,
         moves: None,
+        slow: None,
         metadata: None,
         cache: None,
     };
@@ -135,6 +147,13 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         let measured = moves::run(&scratch, args.size.unwrap_or(moves::SIZE_DEFAULT)).await?;
         show(args, out, &measured.tables())?;
         results.moves = Some(measured);
+    }
+    // Where no cables can be laid it is left out, unless it is asked for by name.
+    let is_left_out = args.name.or(args.only).is_none() && !slow::is_possible();
+    if wants(Bench::Slow) && !is_left_out {
+        let measured = slow::run(&scratch, args.size.unwrap_or(slow::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.slow = Some(measured);
     }
     if wants(Bench::Meta) {
         let measured = meta::run(&scratch, args.objects, args.repeat).await?;

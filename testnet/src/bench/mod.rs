@@ -13,9 +13,10 @@ mod readers;
 mod repair;
 mod report;
 mod scratch;
+mod slow;
 mod spread;
 mod stock;
 mod survival;
 mod throughput;
 
-pub use command::{BenchArgs, main};
+pub use command::{BenchArgs, main, needs_cables};
