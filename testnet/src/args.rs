@@ -134,6 +134,7 @@ impl Args {
                     flags: up.flags,
                     chain: up.chain,
                     cables: false,
+                    lined: None,
                 };
                 let net = runtime.block_on(Testnet::up(&up.folder.dir, &options))?;
                 runtime.block_on(status(&net));
@@ -158,6 +159,9 @@ impl Args {
                 }
             }
             Command::Bench(args) => {
+                if bench::needs_cables(&args) {
+                    cables::enter()?;
+                }
                 if !runtime.block_on(bench::main(&args, &mut std::io::stdout()))? {
                     return Ok(ExitCode::FAILURE);
                 }

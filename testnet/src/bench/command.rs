@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use super::cache::{self, Rates};
 use super::meta::{self, Metadata};
+use super::moves::{self, Moves};
+use super::repair::{self, Repair};
 use super::report::Table;
 use super::scratch::Scratch;
+use super::slow::{self, Slow};
 use super::spread::{self, Spread};
 use super::survival::{self, Survival};
 use super::throughput::{self, Throughput};
@@ -23,6 +26,12 @@ enum Bench {
     Survival,
     /// What an upload costs the uplink of its gateway, when holders bring copies and when they do not.
     Spread,
+    /// How soon lost copies come back, and how long reads take meanwhile.
+    Repair,
+    /// What joining and draining move, beside the least possible; nobody notices, and nothing is lost.
+    Moves,
+    /// How long reads take beside one slow holder, and how many requests more they cost.
+    Slow,
     /// Hit rates of the cache of peers, beside other policies and the best that could be.
     Cache,
     /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
@@ -42,7 +51,7 @@ pub struct BenchArgs {
     /// Objects in the bucket of the metadata benchmark.
     #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
     objects: u64,
-    /// Bytes of the file; 1 GiB for throughput and spread, 2 GiB for survival when absent.
+    /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival and repair, 256 MiB for slow when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
     /// How often throughput is measured; the medians are told.
@@ -56,6 +65,18 @@ pub struct BenchArgs {
     json: bool,
 }
 
+impl BenchArgs {
+    fn wants(&self, bench: Bench) -> bool {
+        self.name.or(self.only).is_none_or(|only| only == bench)
+    }
+}
+
+/// Says whether what is asked for needs cables between peers: those are laid in a network namespace of one's own.
+#[must_use]
+pub fn needs_cables(args: &BenchArgs) -> bool {
+    args.wants(Bench::Slow)
+}
+
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 struct Results {
@@ -67,6 +88,12 @@ struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<Spread>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<Repair>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moves: Option<Moves>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow: Option<Slow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Rates>,
@@ -77,7 +104,7 @@ struct Results {
 /// # Errors
 /// A daemon or the client failed, or a wrong byte came back. What was started is taken down all the same.
 pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Result<bool> {
-    let wants = |bench| args.name.or(args.only).is_none_or(|only| only == bench);
+    let wants = |bench| args.wants(bench);
     let scratch = Scratch::make(args.dir.as_deref())?;
     let cores = std::thread::available_parallelism()?.get();
     let mut results = Results {
@@ -85,6 +112,9 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         throughput: None,
         survival: None,
         spread: None,
+        repair: None,
+        moves: None,
+        slow: None,
         metadata: None,
         cache: None,
     };
@@ -108,6 +138,23 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         show(args, out, &measured.tables())?;
         results.spread = Some(measured);
     }
+    if wants(Bench::Repair) {
+        let measured = repair::run(&scratch, args.size.unwrap_or(repair::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.repair = Some(measured);
+    }
+    if wants(Bench::Moves) {
+        let measured = moves::run(&scratch, args.size.unwrap_or(moves::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.moves = Some(measured);
+    }
+    // Where no cables can be laid it is left out, unless it is asked for by name.
+    let is_left_out = args.name.or(args.only).is_none() && !slow::is_possible();
+    if wants(Bench::Slow) && !is_left_out {
+        let measured = slow::run(&scratch, args.size.unwrap_or(slow::SIZE_DEFAULT)).await?;
+        show(args, out, &measured.tables())?;
+        results.slow = Some(measured);
+    }
     if wants(Bench::Meta) {
         let measured = meta::run(&scratch, args.objects, args.repeat).await?;
         show(args, out, &measured.tables())?;
@@ -121,8 +168,10 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
     }
-    let survives = results.survival.is_none_or(|survival| survival.holds());
-    Ok(survives && results.spread.is_none_or(|spread| spread.holds()))
+    Ok(results.survival.is_none_or(|survival| survival.holds())
+        && results.spread.is_none_or(|spread| spread.holds())
+        && results.repair.is_none_or(|repair| repair.holds())
+        && results.moves.is_none_or(|moves| moves.holds()))
 }
 
 fn show(args: &BenchArgs, out: &mut impl Write, tables: &[Table]) -> anyhow::Result<()> {

@@ -7,11 +7,16 @@ mod cache;
 mod client;
 mod command;
 mod meta;
+mod moves;
 mod raw;
+mod readers;
+mod repair;
 mod report;
 mod scratch;
+mod slow;
 mod spread;
+mod stock;
 mod survival;
 mod throughput;
 
-pub use command::{BenchArgs, main};
+pub use command::{BenchArgs, main, needs_cables};

@@ -38,7 +38,7 @@ mod twenty;
 mod unread;
 mod vectors;
 mod views;
-mod wait;
+pub(crate) mod wait;
 mod winners;
 
 pub use runner::{Share, list, run};

@@ -9,18 +9,18 @@ use anyhow::Context;
 const POLL: Duration = Duration::from_millis(20);
 
 /// How long anything may take that has no time of its own: far longer than it takes on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures time from its start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watch(Instant);
+pub(crate) struct Watch(Instant);
 
 impl Watch {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }
@@ -29,7 +29,7 @@ impl Watch {
 ///
 /// # Errors
 /// What `condition` said last, when it does not hold after `patience`.
-pub(super) async fn until(
+pub(crate) async fn until(
     patience: Duration,
     mut condition: impl AsyncFnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
@@ -47,7 +47,7 @@ pub(super) async fn until(
 ///
 /// # Errors
 /// It does not end within `patience`.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     patience: Duration,
     what: &str,
     work: impl Future<Output = T>,
@@ -57,6 +57,6 @@ pub(super) async fn within<T>(
 }
 
 /// Returns after this time: how long a fault lasts, or a client thinks. Never: waits for a condition.
-pub(super) async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }

@@ -5,6 +5,7 @@
 
 pub mod cables;
 mod daemon;
+mod line;
 mod net;
 mod ports;
 mod state;

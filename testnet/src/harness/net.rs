@@ -38,6 +38,9 @@ pub struct UpOptions {
     pub chain: bool,
     /// Whether nodes can be cut off from each other; see [`super::cables`].
     pub cables: bool,
+    /// Which node of the first cluster, counted from 0, talks with its peers through a line that can be made late; needs
+    /// cables. It talks with those who are there from the start only.
+    pub lined: Option<u8>,
 }
 
 impl Default for UpOptions {
@@ -51,6 +54,7 @@ impl Default for UpOptions {
             flags: Vec::new(),
             chain: false,
             cables: false,
+            lined: None,
         }
     }
 }
@@ -104,7 +108,9 @@ impl Testnet {
             bail!("there is a network in {} already (end it with down)", dir.display());
         }
         let state = State { clusters: Vec::new() };
-        let cables = if options.cables { Some(Cables::new()?) } else { None };
+        let nodes =
+            options.nodes.first().map_or(0, |nodes| u8::try_from(*nodes).unwrap_or(u8::MAX));
+        let cables = if options.cables { Some(Cables::new(nodes, options.lined)?) } else { None };
         let mut net = Self { dir, state, client: client()?, cables, _lock: lock };
         match net.start_all(options).await {
             Ok(()) => Ok(net),
@@ -262,6 +268,25 @@ impl Testnet {
             let cable = self.state.node(name)?.cable;
             cables::plug(cable.with_context(|| format!("node {name} has no cable"))?, is_cut)
         })
+    }
+
+    /// Has everything that a node sends to its peers reach them so much later, from now on.
+    ///
+    /// # Errors
+    /// There is no such node, or it has no line.
+    pub fn delay(&self, name: &str, delay: Duration) -> anyhow::Result<()> {
+        let cables = self.cables.as_ref().context("there are no cables")?;
+        cables.line(self.state.node(name)?.cable.context("it has no cable")?)?.delay(delay);
+        Ok(())
+    }
+
+    /// Limits what a node sends to its peers to so many bytes per second, or no more.
+    ///
+    /// # Errors
+    /// There is no such node, or its cable cannot be limited.
+    pub fn limit(&self, name: &str, bytes_per_s: Option<u64>) -> anyhow::Result<()> {
+        let cable = self.state.node(name)?.cable;
+        cables::limit(cable.with_context(|| format!("node {name} has no cable"))?, bytes_per_s)
     }
 
     /// Pauses a node (SIGSTOP).
