@@ -10,6 +10,8 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+// The description takes a type that is called `Object` for any value in braces.
+use protocol::api::Object as ObjectDocument;
 use protocol::api::{self, ObjectOp};
 use protocol::metadata::query::ListQuery;
 use protocol::metadata::{
@@ -61,7 +63,7 @@ fn change_of(
 #[utoipa::path(put, path = "/api/v1/objects/{bucket}/{*key}", request_body = Vec<u8>,
     params(("replicas" = Option<u8>, Query), ("chunker" = Option<String>, Query),
         ("public" = Option<bool>, Query), ("tag" = Option<Vec<String>>, Query)),
-    responses((status = 200, body = api::Object), (status = 201, body = api::Object),
+    responses((status = 200, body = ObjectDocument), (status = 201, body = api::Object),
         (status = 412, body = api::Problem)))]
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
@@ -92,7 +94,7 @@ pub(super) async fn put(
 #[utoipa::path(patch, path = "/api/v1/objects/{bucket}/{*key}", request_body = Vec<u8>,
     params(("offset" = Option<u64>, Query), ("append" = Option<bool>, Query),
         ("replicas" = Option<u8>, Query)),
-    responses((status = 200, body = api::Object), (status = 412, body = api::Problem)))]
+    responses((status = 200, body = ObjectDocument), (status = 412, body = api::Problem)))]
 pub(super) async fn patch(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -202,7 +204,7 @@ pub(super) async fn delete(
 
 /// Copies, moves, restores, names or describes an object without its bytes.
 #[utoipa::path(post, path = "/api/v1/objects/{bucket}/{*key}", request_body = ObjectOp,
-    responses((status = 200, body = api::Object), (status = 412, body = api::Problem)))]
+    responses((status = 200, body = ObjectDocument), (status = 412, body = api::Problem)))]
 pub(super) async fn act(
     State(api): State<Arc<Api>>,
     caller: Caller,
