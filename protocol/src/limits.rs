@@ -315,6 +315,17 @@ pub const HEDGE_AFTER_MAX: Duration = Duration::from_secs(2);
 /// Requests that pay for one hedge: at most 5 % extra reads.
 pub const HEDGE_PRICE: u32 = 20;
 
+/// Hedges that a peer may save up over its requests of the past: one that becomes slow delays every block that it was asked
+/// for, of all downloads at once.
+pub const HEDGES_SAVED_MAX: u32 = 32;
+
+/// In what time what a holder was seen to take is worth half. Guess: one that was a second late is tried again after half a
+/// minute, with one request.
+pub const PACE_HALF_LIFE: Duration = Duration::from_secs(4);
+
+/// Holders whose pace a peer remembers.
+pub const PACE_HOLDERS_MAX: usize = 1024;
+
 /// Times that a download goes through all holders of a block before it gives up.
 pub const HOLDER_ROUNDS_MAX: u8 = 3;
 

@@ -1,12 +1,12 @@
 //! What every flow needs: the services of this peer, and what bounds all flows together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::limits::{TRANSFER_BYTES_MAX, TRANSFERS_MAX};
 use protocol::metadata::{query, session_of};
-use protocol::transfer::SpreadRule;
+use protocol::transfer::{Pace, SpreadRule};
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
 
@@ -71,6 +71,8 @@ pub struct Context<E: Env> {
     pub planted: Planted,
     pub(super) renewed: Renewed,
     pub(super) turns: Turns,
+    /// How fast other peers answer, for all downloads.
+    pace: Arc<Mutex<Pace>>,
     /// The latest session of uploads that this peer has caught up with; none before the first.
     settled: Arc<AtomicU64>,
     pub(super) memory: Arc<Semaphore>,
@@ -104,6 +106,7 @@ impl<E: Env> Context<E> {
             planted: Planted::default(),
             renewed: Renewed::default(),
             turns: Turns::default(),
+            pace: Arc::default(),
             settled: Arc::default(),
             memory: Arc::new(Semaphore::new(TRANSFER_BYTES_MAX as usize)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX as usize)),
@@ -169,6 +172,12 @@ impl<E: Env> Context<E> {
             freshness = Freshness::Local;
             self.env.sleep_until(self.env.now().after(CATCH_UP_PAUSE)).await;
         }
+    }
+
+    /// Returns what is known of how fast others answer.
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        // A panic elsewhere leaves counts that are a little off: they fade.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how many transfers are under way for clients.

@@ -164,6 +164,14 @@ struct Flow<E: Env> {
     unread_since: Instant,
 }
 
+impl<E: Env> Drop for Flow<E> {
+    fn drop(&mut self) {
+        // What it asked for counts as open until it says that nobody waits any more.
+        let (now, mut unheard) = (self.context.env.now(), Vec::new());
+        self.machine.handle(now, DownloadInput::Abandon, &mut self.context.pace(), &mut unheard);
+    }
+}
+
 impl<E: Env> Flow<E> {
     async fn run(mut self, out: mpsc::Sender<Bytes>, failed: oneshot::Sender<Fault>) {
         self.step(DownloadInput::Start);
@@ -182,7 +190,7 @@ impl<E: Env> Flow<E> {
                 }
                 break;
             }
-            let deadline = self.machine.next_deadline();
+            let deadline = self.machine.next_deadline(&self.context.pace());
             let patience = self.unread_since.after(UNREAD_MAX);
             tokio::select! {
                 biased; // a consumer that left ends everything; bytes out free memory; then what came in
@@ -226,7 +234,8 @@ impl<E: Env> Flow<E> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
-            self.machine.handle(self.context.env.now(), input, &mut outputs);
+            let now = self.context.env.now();
+            self.machine.handle(now, input, &mut self.context.pace(), &mut outputs);
             for output in outputs {
                 match output {
                     DownloadOutput::Locate { cid } => inputs.push_back(self.locate(cid)),

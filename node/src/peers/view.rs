@@ -73,7 +73,7 @@ impl View {
         let ranked = self.placement.ranked(Partition::of(cid), CANDIDATES_MAX + draining);
         let takes = |peer: &PeerId| self.peers.get(peer).is_none_or(|info| !info.draining);
         let ranked = ranked.into_iter().filter(takes).take(CANDIDATES_MAX);
-        ranked.map(|peer| self.candidate(peer)).collect()
+        ranked.map(|peer| self.candidate(peer, true)).collect()
     }
 
     /// Returns who may hold a block, likeliest first: this peer, since asking oneself costs nothing, the replica
@@ -85,9 +85,10 @@ impl View {
             placement.ranked(partition, placement.topology().replicas().get())
         };
         let sets = std::iter::once(&self.placement).chain(&self.earlier).flat_map(set);
+        let sets: Vec<PeerId> = sets.collect();
         let rest = self.placement.ranked(partition, CANDIDATES_MAX);
         let mut ranked = vec![self.own];
-        for peer in sets.chain(rest) {
+        for peer in sets.iter().copied().chain(rest) {
             if ranked.len() > CANDIDATES_MAX {
                 break;
             }
@@ -96,7 +97,7 @@ impl View {
                 ranked.push(peer);
             }
         }
-        ranked.into_iter().map(|peer| self.candidate(peer)).collect()
+        ranked.into_iter().map(|peer| self.candidate(peer, sets.contains(&peer))).collect()
     }
 
     /// Returns how a peer is doing. A lost connection makes it suspect: it comes before the failure detector's
@@ -115,11 +116,11 @@ impl View {
     }
 
     /// Returns a peer as a transfer sees it.
-    fn candidate(&self, peer: PeerId) -> Candidate {
+    fn candidate(&self, peer: PeerId, belongs: bool) -> Candidate {
         let info = self.peers.get(&peer);
         let usable = self.is_there(peer);
         let zone = info.and_then(|info| self.zones.get(&info.zone)).copied().unwrap_or_default();
-        Candidate { peer, zone, usable }
+        Candidate { peer, zone, usable, belongs }
     }
 }
 

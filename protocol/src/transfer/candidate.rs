@@ -21,6 +21,8 @@ pub struct Candidate {
     pub zone: ZoneIndex,
     /// Whether the failure detector believes that it answers. Others are a last resort.
     pub usable: bool,
+    /// Whether the block belongs there, now or by a topology that is not done with yet. Others have it by chance.
+    pub belongs: bool,
 }
 
 /// Returns at most [`CANDIDATES_MAX`] of `candidates`, each peer once, in the given order.

@@ -16,8 +16,7 @@ use super::pace::Pace;
 
 use crate::dag::{ByteRange, DagError, Reader, Wanted};
 use crate::limits::{
-    BLOCK_REQUEST_TIMEOUT, CHUNK_BYTES, DOWNLOAD_BLOCKS_MAX, DOWNLOAD_WINDOW_BYTES,
-    HEDGE_AFTER_MAX, HEDGE_AFTER_MIN,
+    BLOCK_REQUEST_TIMEOUT, CHUNK_BYTES, DOWNLOAD_BLOCKS_MAX, DOWNLOAD_WINDOW_BYTES, HEDGE_AFTER_MAX,
 };
 use crate::{Cid, Fault, Instant, Kind, PeerId, Prng};
 
@@ -30,23 +29,13 @@ pub struct DownloadConfig {
     pub window_bytes: u32,
     /// How long a request may take before another holder is asked. A late answer is still used.
     pub request_timeout: Duration,
-    /// Soonest that a second holder is asked.
-    pub hedge_after_min: Duration,
-    /// Latest that a second holder is asked.
-    pub hedge_after_max: Duration,
 }
 
 impl DownloadConfig {
     /// Returns the configuration that [`crate::limits`] gives.
     #[must_use]
     pub const fn new(local: Option<PeerId>) -> Self {
-        Self {
-            local,
-            window_bytes: DOWNLOAD_WINDOW_BYTES,
-            request_timeout: BLOCK_REQUEST_TIMEOUT,
-            hedge_after_min: HEDGE_AFTER_MIN,
-            hedge_after_max: HEDGE_AFTER_MAX,
-        }
+        Self { local, window_bytes: DOWNLOAD_WINDOW_BYTES, request_timeout: BLOCK_REQUEST_TIMEOUT }
     }
 }
 
@@ -166,7 +155,6 @@ pub struct Download {
     root: Cid,
     reader: Reader,
     prng: Prng,
-    pace: Pace,
     fetches: BTreeMap<Cid, Fetch>,
     /// Wanted next; waits for room in the window.
     next: Option<Wanted>,
@@ -185,7 +173,6 @@ impl Download {
             root,
             reader: Reader::new(root, range),
             prng,
-            pace: Pace::new(config.hedge_after_min, config.hedge_after_max),
             fetches: BTreeMap::new(),
             next: None,
             bytes_untaken: 0,
@@ -219,158 +206,166 @@ impl Download {
     ///
     /// Cost: O(blocks under way · candidates).
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self, pace: &Pace) -> Option<Instant> {
         let timeout = self.config.request_timeout;
-        self.fetches.values().filter_map(|fetch| fetch.next_deadline(timeout, &self.pace)).min()
+        self.fetches.values().filter_map(|fetch| fetch.next_deadline(timeout, pace)).min()
     }
 
-    /// Takes one input; adds what is to be done to `out`, in order.
-    pub fn handle(&mut self, now: Instant, input: DownloadInput, out: &mut Vec<DownloadOutput>) {
+    /// Takes one input; adds what is to be done to `out`, in order. `pace` is what this peer knows of its holders: one that goes
+    /// before its last output must be abandoned, or its requests count as open there.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        input: DownloadInput,
+        pace: &mut Pace,
+        out: &mut Vec<DownloadOutput>,
+    ) {
         if self.is_over {
             return;
         }
+        let mut call = Call { now, pace, out };
         match input {
             DownloadInput::Start => {}
             DownloadInput::Holders { cid, candidates } => {
                 if let Some(fetch) = self.fetches.get_mut(&cid) {
                     fetch.locate(candidates);
-                    self.drive(now, cid, out);
+                    self.drive(cid, &mut call);
                 }
             }
-            DownloadInput::Got { cid, peer, bytes } => self.receive(now, cid, peer, bytes, out),
+            DownloadInput::Got { cid, peer, bytes } => self.receive(cid, peer, bytes, &mut call),
             DownloadInput::Missing { cid, peer } => {
-                self.answer(now, cid, peer, out, |fetch, _| fetch.missing(peer));
+                self.answer(cid, peer, &mut call, |fetch, pace| {
+                    if fetch.missing(peer) {
+                        pace.refund();
+                    }
+                });
             }
             DownloadInput::Corrupt { cid, peer } => {
-                self.answer(now, cid, peer, out, |fetch, _| fetch.corrupted(peer));
+                self.answer(cid, peer, &mut call, |fetch, _| fetch.corrupted(peer));
             }
-            DownloadInput::Failed { cid, peer, kind } => self.fail_get(now, cid, peer, kind, out),
+            DownloadInput::Failed { cid, peer, kind } => self.fail_get(cid, peer, kind, &mut call),
             DownloadInput::PeerLost(peer) => {
                 let cids: Vec<Cid> = self.fetches.keys().copied().collect();
                 for cid in cids {
-                    self.fail_get(now, cid, peer, Kind::Unavailable, out);
+                    self.fail_get(cid, peer, Kind::Unavailable, &mut call);
                 }
             }
             DownloadInput::Taken { bytes } => {
                 self.bytes_untaken = self.bytes_untaken.saturating_sub(u64::from(bytes));
             }
-            DownloadInput::Tick => self.tick(now, out),
-            DownloadInput::Abandon => self.stop(out),
+            DownloadInput::Tick => self.tick(&mut call),
+            DownloadInput::Abandon => self.stop(&mut call),
         }
-        self.pass_on(out);
-        self.fetch_ahead(out);
+        self.pass_on(&mut call);
+        self.fetch_ahead(&mut call);
     }
 
     /// Notes an answer of `peer` that brought no block, if one was expected, and asks the next holder.
     fn answer(
         &mut self,
-        now: Instant,
         cid: Cid,
         peer: PeerId,
-        out: &mut Vec<DownloadOutput>,
+        call: &mut Call<'_>,
         note: impl FnOnce(&mut Fetch, &mut Pace),
     ) {
         let Some(fetch) = self.fetches.get_mut(&cid) else { return };
         if fetch.asked_since(peer).is_none() {
             return;
         }
-        self.pace.closed(peer, fetch.bytes_expected);
-        note(fetch, &mut self.pace);
-        self.drive(now, cid, out);
+        call.pace.closed(peer, fetch.bytes_expected);
+        note(fetch, call.pace);
+        self.drive(cid, call);
     }
 
-    fn fail_get(
-        &mut self,
-        now: Instant,
-        cid: Cid,
-        peer: PeerId,
-        kind: Kind,
-        out: &mut Vec<DownloadOutput>,
-    ) {
-        let slow = self.config.hedge_after_max;
-        self.answer(now, cid, peer, out, |fetch, pace| match fetch.failed(now, peer, kind) {
+    fn fail_get(&mut self, cid: Cid, peer: PeerId, kind: Kind, call: &mut Call<'_>) {
+        let now = call.now;
+        self.answer(cid, peer, call, |fetch, pace| match fetch.failed(now, peer, kind) {
             Some(until) => pace.set_aside(peer, until),
             // A peer that fails at once must not look fast.
-            None => pace.lagged(peer, slow),
+            None => pace.lagged(now, peer, HEDGE_AFTER_MAX),
         });
     }
 
-    fn receive(
-        &mut self,
-        now: Instant,
-        cid: Cid,
-        peer: PeerId,
-        bytes: Bytes,
-        out: &mut Vec<DownloadOutput>,
-    ) {
+    fn receive(&mut self, cid: Cid, peer: PeerId, bytes: Bytes, call: &mut Call<'_>) {
         // Absent: the block came from another holder before.
         let Some(fetch) = self.fetches.remove(&cid) else { return };
+        let now = call.now;
         if let Some(since) = fetch.asked_since(peer) {
-            self.pace.closed(peer, fetch.bytes_expected);
-            self.pace.answered(peer, now.since(since));
+            call.pace.closed(peer, fetch.bytes_expected);
+            // What this very peer takes says nothing of the others.
+            if self.config.local != Some(peer) {
+                call.pace.answered(now, peer, now.since(since));
+            }
         }
         for other in fetch.open().filter(|other| *other != peer) {
-            self.pace.closed(other, fetch.bytes_expected);
+            call.pace.closed(other, fetch.bytes_expected);
             let since = fetch.asked_since(other).unwrap_or(now);
-            self.pace.lagged(other, now.since(since));
-            out.push(DownloadOutput::Cancel { cid, peer: other });
+            call.pace.lagged(now, other, now.since(since));
+            call.out.push(DownloadOutput::Cancel { cid, peer: other });
         }
         for corrupt in fetch.corrupt().iter().filter(|corrupt| **corrupt != peer) {
-            out.push(DownloadOutput::Repair { cid, peer: *corrupt, bytes: bytes.clone() });
+            let bytes = bytes.clone();
+            call.out.push(DownloadOutput::Repair { cid, peer: *corrupt, bytes });
         }
         // The reader has named the place that waits for room, and serves it with the others.
         self.next = self.next.take().filter(|next| next.cid != cid);
         if let Err(error) = self.reader.supply(cid, bytes) {
-            self.fail(fault_of(self.root, &error), out);
+            self.fail(fault_of(self.root, &error), call);
         }
     }
 
-    fn tick(&mut self, now: Instant, out: &mut Vec<DownloadOutput>) {
-        let (timeout, pace) = (self.config.request_timeout, &mut self.pace);
+    fn tick(&mut self, call: &mut Call<'_>) {
+        let (timeout, now) = (self.config.request_timeout, call.now);
         for fetch in self.fetches.values_mut() {
-            fetch.expire(now, timeout, |peer| pace.lagged(peer, timeout));
+            fetch.expire(now, timeout, |peer| call.pace.lagged(now, peer, timeout));
         }
         // In order of delivery: what blocks the consumer has the first claim on the hedge budget.
         let mut wanted: Vec<(u64, Cid)> =
             self.fetches.iter().map(|(cid, fetch)| (fetch.order, *cid)).collect();
         wanted.sort_unstable();
         for (_, cid) in &wanted {
-            self.drive(now, *cid, out);
+            self.drive(*cid, call);
         }
         for (_, cid) in wanted {
             let Some(fetch) = self.fetches.get_mut(&cid) else { continue };
-            if let Some(peer) = fetch.hedge(now, self.config.local, &self.pace, &mut self.prng) {
-                self.pace.asked(peer, fetch.bytes_expected, true);
-                out.push(DownloadOutput::Get { cid, peer });
+            let slow: Vec<PeerId> = fetch.open().collect();
+            if let Some(peer) = fetch.hedge(now, self.config.local, call.pace, &mut self.prng) {
+                for slow in slow {
+                    // Others need not find out by themselves.
+                    let since = fetch.asked_since(slow).unwrap_or(now);
+                    call.pace.lagged(now, slow, now.since(since));
+                }
+                call.pace.asked(peer, fetch.bytes_expected, true);
+                call.out.push(DownloadOutput::Get { cid, peer });
             }
         }
     }
 
     /// Does what `cid` needs now.
-    fn drive(&mut self, now: Instant, cid: Cid, out: &mut Vec<DownloadOutput>) {
+    fn drive(&mut self, cid: Cid, call: &mut Call<'_>) {
         let Some(fetch) = self.fetches.get_mut(&cid) else { return };
         let open: Vec<PeerId> = fetch.open().collect();
-        match fetch.step(now, cid, self.config.local, &self.pace, &mut self.prng) {
+        match fetch.step(call.now, cid, self.config.local, call.pace, &mut self.prng) {
             Step::Wait => {}
             Step::Ask(peer) => {
-                self.pace.asked(peer, fetch.bytes_expected, false);
-                out.push(DownloadOutput::Get { cid, peer });
+                call.pace.asked(peer, fetch.bytes_expected, false);
+                call.out.push(DownloadOutput::Get { cid, peer });
             }
             Step::Locate => {
                 // The same holders may be asked again, and one answer must not count for two requests.
                 for peer in open {
-                    self.pace.closed(peer, fetch.bytes_expected);
-                    out.push(DownloadOutput::Cancel { cid, peer });
+                    call.pace.closed(peer, fetch.bytes_expected);
+                    call.out.push(DownloadOutput::Cancel { cid, peer });
                 }
                 fetch.forget();
-                out.push(DownloadOutput::Locate { cid });
+                call.out.push(DownloadOutput::Locate { cid });
             }
-            Step::GiveUp(fault) => self.fail(fault, out),
+            Step::GiveUp(fault) => self.fail(fault, call),
         }
     }
 
     /// Delivers what is next in order, and says what has become known.
-    fn pass_on(&mut self, out: &mut Vec<DownloadOutput>) {
+    fn pass_on(&mut self, call: &mut Call<'_>) {
         if self.is_over {
             return;
         }
@@ -378,20 +373,20 @@ impl Download {
             && let Some(size) = self.reader.size()
         {
             self.is_opened = true;
-            out.push(DownloadOutput::Opened { size });
+            call.out.push(DownloadOutput::Opened { size });
         }
         while let Some(bytes) = self.reader.next_bytes() {
             self.bytes_untaken += bytes.len() as u64;
-            out.push(DownloadOutput::Deliver { bytes });
+            call.out.push(DownloadOutput::Deliver { bytes });
         }
         if self.reader.is_finished() {
-            self.stop(out);
-            out.push(DownloadOutput::Done);
+            self.stop(call);
+            call.out.push(DownloadOutput::Done);
         }
     }
 
     /// Begins to fetch the blocks that fit the window.
-    fn fetch_ahead(&mut self, out: &mut Vec<DownloadOutput>) {
+    fn fetch_ahead(&mut self, call: &mut Call<'_>) {
         while !self.is_over {
             let Some(wanted) = self.next.take().or_else(|| self.reader.next_wanted()) else {
                 return;
@@ -410,7 +405,7 @@ impl Download {
                 Entry::Vacant(entry) => {
                     entry.insert(Fetch::new(self.wanted_count, bytes, cid == self.root));
                     self.wanted_count += 1;
-                    out.push(DownloadOutput::Locate { cid });
+                    call.out.push(DownloadOutput::Locate { cid });
                 }
             }
         }
@@ -427,17 +422,27 @@ impl Download {
             && self.bytes_held().saturating_add(bytes) <= u64::from(self.config.window_bytes)
     }
 
-    fn fail(&mut self, fault: Fault, out: &mut Vec<DownloadOutput>) {
-        self.stop(out);
-        out.push(DownloadOutput::FailedDownload { fault });
+    fn fail(&mut self, fault: Fault, call: &mut Call<'_>) {
+        self.stop(call);
+        call.out.push(DownloadOutput::FailedDownload { fault });
     }
 
-    fn stop(&mut self, out: &mut Vec<DownloadOutput>) {
+    fn stop(&mut self, call: &mut Call<'_>) {
         self.is_over = true;
         for (cid, fetch) in core::mem::take(&mut self.fetches) {
-            out.extend(fetch.open().map(|peer| DownloadOutput::Cancel { cid, peer }));
+            for peer in fetch.open() {
+                call.pace.closed(peer, fetch.bytes_expected);
+                call.out.push(DownloadOutput::Cancel { cid, peer });
+            }
         }
     }
+}
+
+/// What comes with an input.
+struct Call<'a> {
+    now: Instant,
+    pace: &'a mut Pace,
+    out: &'a mut Vec<DownloadOutput>,
 }
 
 /// Returns what to tell the user about blocks that are genuine, but make no readable file.

@@ -5,8 +5,8 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::testing::{Object, ms, object, peer, random_bytes};
-use super::{Candidate, Download, DownloadConfig, DownloadInput, DownloadOutput, ZoneIndex};
+use super::testing::{Object, Reading, ms, object, peer, random_bytes};
+use super::{Candidate, DownloadConfig, DownloadInput, DownloadOutput, ZoneIndex};
 use crate::dag::ByteRange;
 use crate::{Cid, Instant, Kind, PeerId, Prng};
 
@@ -140,15 +140,15 @@ impl World {
     }
 
     fn candidates(&mut self) -> Vec<Candidate> {
-        let mut candidates: Vec<Candidate> = self
-            .holders
-            .iter()
-            .map(|(peer, holder)| Candidate {
-                peer: *peer,
-                zone: ZoneIndex(0),
-                usable: holder.is_up,
-            })
-            .collect();
+        let prng = &mut self.prng;
+        let candidate = |(peer, holder): (&PeerId, &Holder)| Candidate {
+            peer: *peer,
+            zone: ZoneIndex(0),
+            usable: holder.is_up,
+            // Copies lie elsewhere too, and not always where they belong.
+            belongs: holder.is_sound || prng.chance(1, 2),
+        };
+        let mut candidates: Vec<Candidate> = self.holders.iter().map(candidate).collect();
         self.prng.shuffle(&mut candidates);
         candidates
     }
@@ -314,7 +314,7 @@ fn run(seed: u64) -> Result<End, String> {
     let window_bytes = 3_000 + u32::try_from(world.prng.below(40_000)).unwrap();
     let config = DownloadConfig { window_bytes, ..DownloadConfig::new(local) };
     let range = ByteRange { start, end };
-    let mut download = Download::new(config, world.object.root, range, world.prng.fork());
+    let mut download = Reading::new(config, world.object.root, range, world.prng.fork());
 
     let mut seen = Seen::default();
     let mut now = Instant::ZERO;
@@ -334,10 +334,10 @@ fn run(seed: u64) -> Result<End, String> {
         }
         // The first block of a range may be larger than what is wanted of it.
         let most = u64::from(window_bytes).max(1 << 20);
-        if download.bytes_held() > most
+        if download.download.bytes_held() > most
             || seen.bytes_outstanding(&world.object) > u64::from(window_bytes) + 2_000
         {
-            return Err(format!("{} bytes held", download.bytes_held()));
+            return Err(format!("{} bytes held", download.download.bytes_held()));
         }
         if now.since(Instant::ZERO) > PATIENCE {
             return Err(format!("still going at {now:?}"));
@@ -406,7 +406,7 @@ fn read_from(latencies_ms: [u64; 3], leaves: usize, seed: u64) -> (usize, Durati
     }
     let wanted = world.object.bytes.clone();
     let config = DownloadConfig { window_bytes: 16 * 100, ..DownloadConfig::new(None) };
-    let mut download = Download::new(config, world.object.root, ByteRange::default(), prng);
+    let mut download = Reading::new(config, world.object.root, ByteRange::default(), prng);
     let mut seen = Seen::default();
     let (mut now, mut gets) = (Instant::ZERO, 0);
     let mut input = Some(DownloadInput::Start);

@@ -2,36 +2,38 @@
 
 use bytes::Bytes;
 
-use super::testing::{A, B, C, D, Object, apart, candidate, dead, ms, object, random_bytes};
-use super::{Candidate, Download, DownloadConfig, DownloadInput as In, DownloadOutput as Out};
+use super::testing::{
+    A, B, C, D, Object, Reading, apart, candidate, dead, ms, object, random_bytes,
+};
+use super::{Candidate, DownloadConfig, DownloadInput as In, DownloadOutput as Out};
 use crate::dag::ByteRange;
 use crate::{Cid, Codec, Fault, Instant, Kind, PeerId, Prng};
 
 /// A download of one small block, and that block.
-fn one_block() -> (Download, Cid, Bytes) {
+fn one_block() -> (Reading, Cid, Bytes) {
     let bytes = Bytes::from_static(b"one block");
     let cid = Cid::of(Codec::Raw, &bytes);
     (download(cid), cid, bytes)
 }
 
-fn download(root: Cid) -> Download {
-    Download::new(DownloadConfig::new(Some(A)), root, ByteRange::default(), Prng::new(1))
+fn download(root: Cid) -> Reading {
+    Reading::new(DownloadConfig::new(Some(A)), root, ByteRange::default(), Prng::new(1))
 }
 
-fn step(download: &mut Download, now: Instant, input: In) -> Vec<Out> {
+fn step(download: &mut Reading, now: Instant, input: In) -> Vec<Out> {
     let mut out = Vec::new();
     download.handle(now, input, &mut out);
     out
 }
 
 /// Starts the download and names the holders of its root. A is this peer.
-fn open(download: &mut Download, root: Cid, candidates: Vec<Candidate>) -> Vec<Out> {
+fn open(download: &mut Reading, root: Cid, candidates: Vec<Candidate>) -> Vec<Out> {
     assert_eq!(step(download, ms(0), In::Start), [Out::Locate { cid: root }]);
     step(download, ms(0), In::Holders { cid: root, candidates })
 }
 
 /// Ticks at the next deadline. Returns when that was.
-fn tick(download: &mut Download) -> (Instant, Vec<Out>) {
+fn tick(download: &mut Reading) -> (Instant, Vec<Out>) {
     let at = download.next_deadline().unwrap();
     let out = step(download, at, In::Tick);
     assert!(download.next_deadline().is_none_or(|next| next > at));
@@ -339,16 +341,16 @@ fn a_range_outside_the_object_is_invalid() {
     let bytes = Bytes::from_static(b"one block");
     let cid = Cid::of(Codec::Raw, &bytes);
     let range = ByteRange { start: 10, end: None };
-    let mut download = Download::new(DownloadConfig::new(None), cid, range, Prng::new(1));
+    let mut download = Reading::new(DownloadConfig::new(None), cid, range, Prng::new(1));
     open(&mut download, cid, apart(&[A]));
     let out = step(&mut download, ms(1), got(cid, A, &bytes));
     assert_eq!(fault(&out).kind, Kind::Invalid);
 }
 
 /// A download whose root came, and what it asked for then.
-fn opened(object: &Object, window_bytes: u32) -> (Download, Vec<Cid>) {
+fn opened(object: &Object, window_bytes: u32) -> (Reading, Vec<Cid>) {
     let config = DownloadConfig { window_bytes, ..DownloadConfig::new(None) };
-    let mut download = Download::new(config, object.root, ByteRange::default(), Prng::new(1));
+    let mut download = Reading::new(config, object.root, ByteRange::default(), Prng::new(1));
     open(&mut download, object.root, apart(&[B]));
     let out = step(&mut download, ms(1), got(object.root, B, &object.blocks[&object.root]));
     (download, located(&out))
@@ -366,7 +368,7 @@ fn blocks_are_delivered_in_order_and_fetched_as_the_consumer_takes_them() {
     let (mut download, asked) = opened(&object, 3_000);
     assert_eq!(asked.len(), 3);
     let leaf = |at: usize| Bytes::copy_from_slice(&object.bytes[at * 1_000..(at + 1) * 1_000]);
-    let receive = |download: &mut Download, at: usize| {
+    let receive = |download: &mut Reading, at: usize| {
         let cid = Cid::of(Codec::Raw, &leaf(at));
         step(download, ms(2), In::Holders { cid, candidates: apart(&[B]) });
         step(download, ms(2), got(cid, B, &leaf(at)))
@@ -376,7 +378,7 @@ fn blocks_are_delivered_in_order_and_fetched_as_the_consumer_takes_them() {
     let delivered = [0, 1, 2].map(|at| Out::Deliver { bytes: leaf(at) });
     assert_eq!(receive(&mut download, 0), delivered);
     // Nothing more is fetched until the consumer takes what it was given.
-    assert_eq!(download.bytes_held(), 3_000);
+    assert_eq!(download.download.bytes_held(), 3_000);
     assert_eq!(step(&mut download, ms(3), In::Taken { bytes: 999 }), []);
     let next = Cid::of(Codec::Raw, &leaf(3));
     assert_eq!(step(&mut download, ms(3), In::Taken { bytes: 1 }), [Out::Locate { cid: next }]);
@@ -394,7 +396,7 @@ fn one_block_that_occurs_in_many_places_is_fetched_once_for_those_in_the_window(
     // One more than fits: the place that waits for room costs no further memory.
     assert_eq!(out.len(), 5);
     assert!(out.iter().all(|out| *out == Out::Deliver { bytes: leaf.clone() }));
-    assert_eq!(download.bytes_held(), 5_000);
+    assert_eq!(download.download.bytes_held(), 5_000);
     assert_eq!(step(&mut download, ms(3), In::Taken { bytes: 5_000 }), [Out::Locate { cid }]);
     // The second time serves the rest: no place was counted twice.
     step(&mut download, ms(4), In::Holders { cid, candidates: apart(&[B]) });

@@ -8,8 +8,11 @@ use super::pace::Pace;
 use crate::limits::{BUSY_PAUSE, BUSY_RETRIES_MAX, HOLDER_ROUND_PAUSE, HOLDER_ROUNDS_MAX};
 use crate::{Cid, Fault, Instant, Kind, PeerId, Prng};
 
-/// Candidates at the head of the list that are equally good but for their latency.
+/// Candidates at the head of the list that are equally good but for their latency, where a block belongs to none of them.
 const BEST_FEW: usize = 4;
+
+/// Further holders that are asked for a block because others are slow.
+const HEDGES_MAX: u8 = 3;
 
 /// What one holder said in this round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub(super) struct Fetch {
     stage: Stage,
     rounds: u8,
     busy_answers: u8,
-    has_hedged: bool,
+    hedges: u8,
     slots: Vec<Slot>,
     corrupt: Vec<PeerId>,
 }
@@ -91,7 +94,7 @@ impl Fetch {
             stage: Stage::Locating,
             rounds: 0,
             busy_answers: 0,
-            has_hedged: false,
+            hedges: 0,
             slots: Vec::new(),
             corrupt: Vec::new(),
         }
@@ -123,7 +126,7 @@ impl Fetch {
     /// Forgets who was asked: their answers were cancelled.
     pub(super) fn forget(&mut self) {
         self.slots.clear();
-        self.has_hedged = false;
+        self.hedges = 0;
     }
 
     /// Returns since when `peer` has been asked, or `None` when no answer of it is expected.
@@ -141,9 +144,10 @@ impl Fetch {
         &self.corrupt
     }
 
-    /// Notes that `peer` hasn't got the block.
-    pub(super) fn missing(&mut self, peer: PeerId) {
+    /// Notes that `peer` hasn't got the block. Says whether it was asked besides another one.
+    pub(super) fn missing(&mut self, peer: PeerId) -> bool {
         self.answer(peer, State::Missing);
+        self.asked().next().is_some()
     }
 
     /// Notes that the copy of `peer` is corrupt.
@@ -190,7 +194,8 @@ impl Fetch {
         }
     }
 
-    /// Returns the peer to hedge with, if the only request under way has been open for too long.
+    /// Returns the peer to hedge with, if the only request under way has been open for too long: again, where the last one
+    /// that was asked besides had nothing.
     pub(super) fn hedge(
         &mut self,
         now: Instant,
@@ -202,16 +207,17 @@ impl Fetch {
             return None;
         }
         let peer = self.choose(now, local, pace, prng, Reach::Willing)?;
-        self.has_hedged = true;
+        self.hedges += 1;
         self.answer(peer, State::Asked { since: now });
         Some(peer)
     }
 
     fn hedge_at(&self, pace: &Pace) -> Option<Instant> {
-        if self.has_hedged || !pace.may_hedge() {
+        if self.hedges >= HEDGES_MAX || !pace.may_hedge() {
             return None;
         }
-        let since = self.asked().min()?;
+        let mut asked = self.asked();
+        let (since, None) = (asked.next()?, asked.next()) else { return None };
         let spare_from = self.spares_from(pace).min()?;
         Some(since.after(pace.hedge_after()).max(spare_from))
     }
@@ -317,13 +323,17 @@ impl Fetch {
                 Reach::Anybody => slot.state == State::Untried,
             }
         };
-        let peers: Vec<PeerId> =
-            self.slots.iter().filter(fits).map(|slot| slot.candidate.peer).take(BEST_FEW).collect();
+        let fitting = || self.slots.iter().filter(fits).map(|slot| slot.candidate);
         // A copy on this very peer costs no network at all.
-        if let Some(local) = local.filter(|local| peers.contains(local)) {
+        if let Some(local) = local.filter(|local| fitting().any(|fit| fit.peer == *local)) {
             return Some(local);
         }
-        pace.better_of_two(&peers, prng)
+        let mut peers: Vec<PeerId> =
+            fitting().filter(|fit| fit.belongs).map(|fit| fit.peer).collect();
+        if peers.is_empty() {
+            peers = fitting().map(|fit| fit.peer).take(BEST_FEW).collect();
+        }
+        pace.better_of_two(now, &peers, prng)
     }
 
     fn all_missing(&self) -> bool {

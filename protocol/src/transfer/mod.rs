@@ -14,6 +14,7 @@ mod window;
 
 pub use candidate::{Candidate, ZoneIndex};
 pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
+pub use pace::Pace;
 pub use spread::{Bring, SpreadRule};
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};
 pub use window::window_bytes;
@@ -22,6 +23,8 @@ pub use window::window_bytes;
 mod download_model_test;
 #[cfg(test)]
 mod download_test;
+#[cfg(test)]
+mod pace_test;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::candidate::{Candidate, ZoneIndex};
-use crate::dag::FileBuilder;
+use super::{Download, DownloadConfig, DownloadInput, DownloadOutput, Pace};
+use crate::dag::{ByteRange, FileBuilder};
 use crate::{Cid, Codec, Instant, PeerId, Prng};
 
 pub(super) const A: PeerId = peer(1);
@@ -37,12 +38,47 @@ pub(super) fn apart(peers: &[PeerId]) -> Vec<Candidate> {
 
 /// Returns a usable candidate in a zone.
 pub(super) const fn candidate(peer: PeerId, zone: u16) -> Candidate {
-    Candidate { peer, zone: ZoneIndex(zone), usable: true }
+    Candidate { peer, zone: ZoneIndex(zone), usable: true, belongs: true }
 }
 
 /// Returns the candidate as the failure detector shows it when it is dead.
 pub(super) const fn dead(candidate: Candidate) -> Candidate {
     Candidate { usable: false, ..candidate }
+}
+
+/// Returns the candidate as one where the block does not belong.
+pub(super) const fn spare(candidate: Candidate) -> Candidate {
+    Candidate { belongs: false, ..candidate }
+}
+
+/// A download, and a pace that nobody else knows.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub download: Download,
+    pub pace: Pace,
+}
+
+impl Reading {
+    pub(super) fn new(config: DownloadConfig, root: Cid, range: ByteRange, prng: Prng) -> Self {
+        Self { download: Download::new(config, root, range, prng), pace: Pace::default() }
+    }
+
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        input: DownloadInput,
+        out: &mut Vec<DownloadOutput>,
+    ) {
+        self.download.handle(now, input, &mut self.pace, out);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.download.next_deadline(&self.pace)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.download.is_over()
+    }
 }
 
 /// An object whose blocks are all known.

@@ -121,7 +121,7 @@ impl World {
                 let is_up = self.holders[&peer].is_up;
                 let usable =
                     if self.has_faults && self.prng.chance(1, 20) { !is_up } else { is_up };
-                Candidate { peer, zone: ZoneIndex(self.holders[&peer].zone), usable }
+                Candidate { peer, zone: ZoneIndex(self.holders[&peer].zone), usable, belongs: true }
             })
             .collect()
     }
