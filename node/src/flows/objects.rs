@@ -13,7 +13,7 @@ use protocol::{Fault, Kind, OwnerId};
 use tracing::debug;
 
 use super::propose::submit;
-use super::repeat::{Place, again, answered, other_bytes, request_of};
+use super::repeat::{Place, answered, is_same, other_bytes, request_of};
 use super::upload::{Piece, UploadOptions, Uploaded, upload_pieces};
 use super::{Context, release};
 use crate::env::Env;
@@ -52,7 +52,7 @@ pub async fn put_object<E: Env>(
     context: &Context<E>,
     change: Change,
     description: Description,
-    source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
+    mut source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
 ) -> Result<Written, Fault> {
     let asked = Asked::Put {
@@ -64,8 +64,14 @@ pub async fn put_object<E: Env>(
     };
     let request = request_of(change.request, &change.actor, &asked)?;
     let change = Change { request, ..change };
-    if let Some(written) = refuse_early(context, &change).await? {
-        return again(context, &change.name, written, Place::Whole, source).await;
+    let answer = refuse_early(context, &change).await?;
+    if let Some(written) = answer {
+        match is_same(context, &change.name, written, Place::Whole, &mut source).await? {
+            Some(true) => return Ok(written),
+            Some(false) => return Err(other_bytes()),
+            // Its root is what is left to compare.
+            None => {}
+        }
     }
     let upload = context.sessions.begin().await?;
     let source = source.map(|piece| piece.map(Piece::Bytes));
@@ -76,7 +82,8 @@ pub async fn put_object<E: Env>(
         true => Ok(written),
         false => Err(other_bytes()),
     });
-    if committed.as_ref().is_err_and(|fault| fault.kind != Kind::Unavailable) {
+    let is_refused = committed.as_ref().is_err_and(|fault| fault.kind != Kind::Unavailable);
+    if is_refused || answer.is_some() {
         take_back(context, upload.owner()).await;
     }
     committed
@@ -110,8 +117,7 @@ async fn refuse_early<E: Env>(
         // What this peer knows may be old.
         if freshness == Freshness::Latest {
             if !may {
-                let detail = format!("user {user} may not write in bucket {}", change.name.bucket);
-                return Err(Fault::new(Kind::Denied, detail));
+                return Err(denied(&change.actor, &change.name));
             }
             holds?;
         }
@@ -180,4 +186,13 @@ pub async fn pin_content<E: Env>(
 /// Returns the failure of an answer that belongs to another question.
 pub(super) fn other_answer() -> Fault {
     Fault::new(Kind::Internal, "the cluster gave an answer of another kind")
+}
+
+/// Returns the failure of a change by somebody who may not make it.
+pub(super) fn denied(actor: &Actor, name: &ObjectName) -> Fault {
+    let who = match actor {
+        Actor::User(user) => format!("user {user}"),
+        Actor::System => "this peer".to_owned(),
+    };
+    Fault::new(Kind::Denied, format!("{who} may not write in bucket {}", name.bucket))
 }

@@ -51,18 +51,18 @@ pub(super) enum Place {
     End,
 }
 
-/// Returns the answer of before to a request that comes again, once its bytes are seen to be the same. A version that was removed
-/// since is not compared.
+/// Says whether the bytes of a request that comes again are those that it wrote; `None` when that cannot be told any more, since
+/// the version was removed, or the one before it, behind which they lie.
 ///
 /// # Errors
-/// [`Kind::Conflict`] when the bytes are others, those of `bytes`, and whatever keeps the written ones away.
-pub(super) async fn again<E: Env>(
+/// Those of `bytes`, and whatever keeps the written ones away.
+pub(super) async fn is_same<E: Env>(
     context: &Context<E>,
     name: &ObjectName,
     written: Written,
     place: Place,
     bytes: impl Stream<Item = Result<Bytes, Fault>> + Unpin,
-) -> Result<Written, Fault> {
+) -> Result<Option<bool>, Fault> {
     let wanted = name.clone();
     let read = move |state: &dyn Source| {
         let version = |number| query::version(state, &wanted.bucket, &wanted.key, number);
@@ -75,13 +75,10 @@ pub(super) async fn again<E: Env>(
         Ok(start.filter(|_| matches!(version(written.version), Ok(Some(_)))))
     };
     let Some(start) = context.meta.read(Freshness::Since(written.version), read).await? else {
-        return Ok(written);
+        return Ok(None);
     };
     let is_last = !matches!(place, Place::From(_));
-    if has_bytes(context, written.root, start..written.size, is_last, bytes).await? {
-        return Ok(written);
-    }
-    Err(other_bytes())
+    has_bytes(context, written.root, start..written.size, is_last, bytes).await.map(Some)
 }
 
 /// Returns the failure of a request that comes again with other bytes.

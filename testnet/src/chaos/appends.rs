@@ -12,9 +12,10 @@ use protocol::api::Object;
 use reqwest::Method;
 
 use super::ask::{Answer, Reply, ask, send};
-use super::requests::{get, object_url};
+use super::requests::{get, object_url, put};
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, Watch, pause, until};
+use crate::content::Content;
 use crate::harness::UpOptions;
 use crate::http::Http;
 
@@ -27,6 +28,9 @@ const CHANGES: usize = 24;
 
 /// Bytes of a writer's own place at the beginning.
 const PLACE_BYTES: usize = 16;
+
+/// Rounds of what is tried without faults.
+const ROUNDS: usize = 20;
 
 /// How long a peer stays dead.
 const DEAD: std::time::Duration = std::time::Duration::from_millis(700);
@@ -46,6 +50,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         until(PATIENCE, async || see(&ctx.http, url).await).await.context(url.clone())?;
     }
     repeated(&ctx.http, &urls).await.context("a change that is asked for again")?;
+    at_once(&ctx.http, &urls).await.context("two changes under one request id")?;
+    few_versions(&ctx.http, &urls).await.context("a bucket that keeps one version")?;
     ctx.note(format!(
         "{} changes in {:.1} s, asked for {} times: each there once",
         WRITERS * CHANGES,
@@ -200,5 +206,79 @@ async fn repeated(http: &Http, urls: &[String]) -> anyhow::Result<()> {
         }
         see(http, url).await?;
     }
+    Ok(())
+}
+
+/// Of two changes that are asked for at once under one request id, with other bytes, one is made and one refused.
+async fn at_once(http: &Http, urls: &[String]) -> anyhow::Result<()> {
+    for number in 0..ROUNDS {
+        let offset = (number % 2 == 1).then_some(0);
+        let name = format!("edits/at-once-{number}");
+        put(http, &urls[0], &name, Content { seed: 1, size: 3 }, &[]).await?.expect(201)?;
+        let request = format!("{number:032x}");
+        let change = async |url: &str, bytes: &'static str| {
+            let at = offset.map_or_else(|| "append".to_owned(), |at: u64| format!("offset={at}"));
+            let url = format!("{}?{at}", object_url(url, &name));
+            let patch = http.request(Method::PATCH, &url).header("x-shoal-request", &request);
+            anyhow::Ok(send(patch.body(bytes)).await?)
+        };
+        let (one, other) = try_join(change(&urls[0], "AAAA"), change(&urls[1], "BB")).await?;
+        let told = [one.status, other.status];
+        ensure!(told == [200, 409] || told == [409, 200], "round {number}: {told:?}");
+        let made = if one.status == 200 { "AAAA" } else { "BB" };
+        let body = get(http, &urls[2], &name).await?.expect(200)?.body;
+        let there = match offset {
+            Some(_) => body.starts_with(made.as_bytes()),
+            None => body.ends_with(made.as_bytes()) && body.len() == 3 + made.len(),
+        };
+        ensure!(there, "round {number}: {made} was made, {body:?} is there");
+    }
+    Ok(())
+}
+
+/// Where the next writer removes a version at once, whoever wrote it is told that it did; also when asked again.
+async fn few_versions(http: &Http, urls: &[String]) -> anyhow::Result<()> {
+    let bucket = format!("{}/api/v1/buckets/brief", urls[0]);
+    let settings = serde_json::json!({ "keep_versions": 1 });
+    send(http.request(Method::PUT, &bucket).json(&settings)).await?.expect(201)?;
+    let name = "brief/one";
+    put(http, &urls[0], name, Content { seed: 1, size: 0 }, &[]).await?.expect(201)?;
+    let writers = (0..WRITERS).zip(urls.iter().cycle()).map(|(writer, url)| async move {
+        let url = object_url(url, name);
+        for number in 0..ROUNDS {
+            let request = match (writer + number) % 2 {
+                0 => {
+                    let url = format!("{url}?append");
+                    // A condition that holds of whatever is there is no reason to refuse.
+                    http.request(Method::PATCH, &url).header("if-match", "*").body("x")
+                }
+                _ => {
+                    let tags =
+                        serde_json::json!({ "op": "set", "tags": { "n": number.to_string() } });
+                    http.request(Method::POST, &url).json(&tags)
+                }
+            };
+            let told = || format!("change {number} of writer {writer}");
+            let object: Object = send(request).await?.expect(200).with_context(told)?.document()?;
+            ensure!(object.version.is_some() && object.cid.is_some(), "{object:?}");
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(writers).await?;
+    let appended = WRITERS * ROUNDS / 2;
+    let body = get(http, &urls[1], name).await?.expect(200)?.body;
+    ensure!(body.len() == appended, "{} appends of {appended} are there", body.len());
+
+    let append = async |url: &str, id: &str, bytes: &'static str| {
+        let url = format!("{}?append", object_url(url, name));
+        let patch = http.request(Method::PATCH, &url).header("x-shoal-request", id.repeat(16));
+        send(patch.body(bytes)).await?.expect(200)?.document::<Object>()
+    };
+    let first = append(&urls[0], "01", "first").await?;
+    append(&urls[1], "02", "second").await?;
+    let again = append(&urls[2], "01", "first").await?;
+    ensure!(first.version == again.version, "{:?}, then {:?}", first.version, again.version);
+    let body = get(http, &urls[1], name).await?.expect(200)?.body;
+    ensure!(body.ends_with(b"xfirstsecond"), "{body:?}");
     Ok(())
 }

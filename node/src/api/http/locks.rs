@@ -64,7 +64,18 @@ pub(super) async fn change(
             Some(fence) => {
                 proposed(&api, &caller, &headers, Op::LockRelease { name, owner, fence }).await?
             }
-            None => proposed(&api, &caller, &headers, Op::LockWithdraw { name, owner }).await?,
+            None => {
+                // Whoever waits has no fence; who holds the lock would keep it.
+                let wanted = name.clone();
+                let read = move |state: &dyn Source| query::lock(state, &wanted);
+                let held = api.node.meta().read(Freshness::Latest, read).await?;
+                if held.is_some_and(|lock| lock.holder.owner == owner) {
+                    let detail =
+                        format!("{owner} holds {name}: release needs the fence of the grant");
+                    return Err(Failure::invalid(detail));
+                }
+                proposed(&api, &caller, &headers, Op::LockWithdraw { name, owner }).await?
+            }
         },
     };
     let mut answer =

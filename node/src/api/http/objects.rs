@@ -16,7 +16,7 @@ use protocol::api::{self, ObjectOp};
 use protocol::metadata::query::ListQuery;
 use protocol::metadata::{
     BucketName, Content, ContentType, ObjectKey, ObjectName, ObjectVersion, Op, Outcome,
-    Precondition, Source, Tags, UserName, query,
+    Precondition, Source, Tags, UserName, Written, query,
 };
 use protocol::{Fault, Kind};
 
@@ -93,7 +93,7 @@ pub(super) async fn put(
 /// Changes a range of an object, or its end: a new version that shares every unchanged block.
 #[utoipa::path(patch, path = "/api/v1/objects/{bucket}/{*key}", request_body = Vec<u8>,
     params(("offset" = Option<u64>, Query), ("append" = Option<bool>, Query),
-        ("replicas" = Option<u8>, Query)),
+        ("replicas" = Option<u8>, Query), ("chunker" = Option<String>, Query)),
     responses((status = 200, body = ObjectDocument), (status = 412, body = api::Problem)))]
 pub(super) async fn patch(
     State(api): State<Arc<Api>>,
@@ -117,7 +117,7 @@ pub(super) async fn patch(
     let change = change_of(&api, &caller, name_of(&bucket, &key)?, &headers)?;
     let name = change.name.clone();
     let written = api.node.edit_object(change, at, pieces, options).await?;
-    object_at(&api, name, written.version).await
+    object_at(&api, &caller, name, written, &Description::default()).await
 }
 
 /// Reads an object: its bytes, or with `meta` what is known of it.
@@ -215,10 +215,11 @@ pub(super) async fn act(
     let name = name_of(&bucket, &key)?;
     let precondition = params::precondition(&headers)?;
     let op = op_of(name.clone(), op, precondition)?;
+    let told = told_of(&op);
     let Outcome::Written(written) = proposed(&api, &caller, &headers, op).await? else {
         return Err(documents::other_answer().into());
     };
-    object_at(&api, name, written.version).await
+    object_at(&api, &caller, name, written, &told).await
 }
 
 fn op_of(name: ObjectName, op: ObjectOp, precondition: Precondition) -> Result<Op, Failure> {
@@ -381,6 +382,25 @@ async fn find(
     version: Option<u64>,
     freshness: Freshness,
 ) -> Result<(ObjectVersion, bool), Failure> {
+    look(api, name, version, freshness).await?.ok_or_else(|| {
+        match version {
+            None => no_object(name),
+            Some(version) => {
+                let detail = format!("{}/{} has no version {version}", name.bucket, name.key);
+                Fault::new(Kind::NotFound, detail)
+            }
+        }
+        .into()
+    })
+}
+
+/// As [`find`], where there may be none.
+async fn look(
+    api: &Api,
+    name: &ObjectName,
+    version: Option<u64>,
+    freshness: Freshness,
+) -> Result<Option<(ObjectVersion, bool)>, Failure> {
     let wanted = name.clone();
     let read = move |state: &dyn Source| {
         let current = query::object(state, &wanted.bucket, &wanted.key)?;
@@ -393,23 +413,45 @@ async fn find(
         };
         Ok(found.map(|found| (is_current(&found), found)))
     };
-    match api.node.meta().read(freshness, read).await? {
-        Some((current, found)) => Ok((found, current)),
-        None => Err(match version {
-            None => no_object(name),
-            Some(version) => {
-                let detail = format!("{}/{} has no version {version}", name.bucket, name.key);
-                Fault::new(Kind::NotFound, detail)
-            }
-        }
-        .into()),
-    }
+    let found = api.node.meta().read(freshness, read).await?;
+    Ok(found.map(|(current, found)| (found, current)))
 }
 
 /// Answers with a version that was written just now. Versions are numbered by the entries that wrote them.
-async fn object_at(api: &Api, name: ObjectName, version: u64) -> Result<Response, Failure> {
-    let (found, current) = find(api, &name, Some(version), Freshness::Since(version)).await?;
-    Ok(answered(StatusCode::OK, documents::object(&name, &found, current)))
+/// One that was removed since, by the next writers where few versions are kept, is described by what its request `told`.
+async fn object_at(
+    api: &Api,
+    caller: &Caller,
+    name: ObjectName,
+    written: Written,
+    told: &Description,
+) -> Result<Response, Failure> {
+    let version = written.version;
+    let object = match look(api, &name, Some(version), Freshness::Since(version)).await? {
+        Some((found, current)) => documents::object(&name, &found, current),
+        None => {
+            api::Object { current: false, ..documents::written(&name, &written, told, &caller.0) }
+        }
+    };
+    Ok(answered(StatusCode::OK, object))
+}
+
+/// Returns what a change says of the object beside its bytes.
+fn told_of(op: &Op) -> Description {
+    let (tags, content_type, public) = if let Op::Put { tags, content, public, .. } = op {
+        (Some(tags), Some(&content.content_type), Some(*public))
+    } else if let Op::Copy { tags, content_type, .. } = op {
+        (tags.as_ref(), content_type.as_ref(), None)
+    } else if let Op::SetObject { tags, content_type, public, .. } = op {
+        (tags.as_ref(), content_type.as_ref(), *public)
+    } else {
+        (None, None, None)
+    };
+    Description {
+        content_type: content_type.cloned().unwrap_or_default(),
+        tags: tags.cloned().unwrap_or_default(),
+        public: public.unwrap_or_default(),
+    }
 }
 
 fn answered(status: StatusCode, object: api::Object) -> Response {

@@ -83,6 +83,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             ("/api/v1/objects/{bucket}/{key}", _) => {
                 &["If-Match", "If-None-Match", "X-Shoal-Request"]
             }
+            (_, "get") => &[],
+            (path, _) if is_repeatable(path) => &["X-Shoal-Request"],
             _ => &[],
         };
         parameters.extend(headers.iter().map(|name| parameter(name, "header")));
@@ -104,6 +106,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             response["description"] = meaning.into();
         }
     }
+}
+
+/// Says whether changes at this path take the id of a request. What makes secrets does not: they are told once.
+fn is_repeatable(path: &str) -> bool {
+    let rest = path.strip_prefix("/api/v1/").unwrap_or_default();
+    let is_kind = ["buckets", "users", "content", "cluster/peers"];
+    is_kind.iter().any(|kind| rest.starts_with(kind)) && !rest.ends_with("tokens")
 }
 
 /// Returns the operation that answers as this `GET` does, without a body.

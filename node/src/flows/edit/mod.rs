@@ -1,7 +1,7 @@
 //! Changes of a range of an object, or of its end: new versions that share every unchanged leaf.
 //!
-//! A change is built on the version that is current when it begins, and holds only while that one still is. Without a
-//! condition of the client's, one that was overtaken is built again on the version that came between: its bytes are
+//! A change is built on the version that is current when it begins, and holds only while that one still is. One that was
+//! overtaken is built again on the version that came between, if the client's condition holds of that too: its bytes are
 //! stored by then. Never: loses a change, or makes one twice; decides who was first; the metadata do.
 
 mod pieces;
@@ -15,14 +15,14 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, stream};
 use protocol::dag::ByteRange;
 use protocol::metadata::{
-    Asked, Content, ObjectName, ObjectVersion, Precondition, RequestId, Source, SourceError, Tag,
-    Written, check, query,
+    Actor, Asked, Content, ObjectName, ObjectVersion, Precondition, RequestId, Source, SourceError,
+    Tag, Written, check, may_write, query,
 };
 use protocol::{Cid, Fault, Kind};
 
 use self::pieces::{Edit, pieces};
-use super::objects::{Change, Description, commit, take_back};
-use super::repeat::{Place, again, answered, request_of};
+use super::objects::{Change, Description, commit, denied, take_back};
+use super::repeat::{Place, answered, is_same, other_bytes, request_of};
 use super::upload::{UploadOptions, upload_pieces};
 use super::{Context, Root, download};
 use crate::env::Env;
@@ -44,11 +44,21 @@ pub enum EditAt {
     End,
 }
 
+impl EditAt {
+    /// Returns where the bytes lie in what was written.
+    const fn place(self) -> Place {
+        match self {
+            Self::Offset(offset) => Place::From(offset),
+            Self::End => Place::End,
+        }
+    }
+}
+
 /// Bytes of a client.
 type Body = BoxStream<'static, Result<Bytes, Fault>>;
 
 /// Changes a range of an object, or its end: a new version that shares every unchanged leaf. Changes that race come one
-/// after the other, unless their client named the version that they are for.
+/// after the other, as far as the conditions of their clients hold.
 ///
 /// # Errors
 /// As [`super::put_object`]; [`Kind::NotFound`] when there is no such object, [`Kind::Conflict`] when others were faster
@@ -61,7 +71,8 @@ pub async fn edit_object<E: Env>(
     options: UploadOptions,
 ) -> Result<Written, Fault> {
     let attempts = attempts_of(&change, at)?;
-    let mut turn = context.turns.if_wanted(&context.env, &change.name).await;
+    // Not before its bytes are stored: a client that sends them slowly keeps nobody waiting.
+    let mut turn = None;
     let mut body: Body = Box::pin(source);
     let mut kept: Option<Overtaken> = None;
     let result = loop {
@@ -96,8 +107,7 @@ fn attempts_of(change: &Change, at: EditAt) -> Result<Vec<RequestId>, Fault> {
         EditAt::Offset(offset) => Some(offset),
         EditAt::End => None,
     };
-    let last = if *precondition == Precondition::default() { ATTEMPTS_MAX } else { 1 };
-    let ids = (0..last).map(|attempt| {
+    let ids = (0..ATTEMPTS_MAX).map(|attempt| {
         request_of(*request, actor, &Asked::Edit { name, offset, precondition, attempt })
     });
     ids.collect()
@@ -140,27 +150,34 @@ async fn attempt<E: Env>(
     body: Body,
     options: UploadOptions,
 ) -> Result<Attempt, Fault> {
-    let (name, ids) = (change.name.clone(), attempts.to_vec());
+    let (name, actor, ids) = (change.name.clone(), change.actor.clone(), attempts.to_vec());
     let read = move |state: &dyn Source| {
-        Ok((next_of(state, &ids)?, query::object(state, &name.bucket, &name.key)?))
+        let may = match (query::bucket(state, &name.bucket)?, &actor) {
+            (Some(bucket), Actor::User(user)) => {
+                query::user(state, user)?.is_some_and(|user| may_write(&bucket, &user))
+            }
+            (None, _) | (_, Actor::System) => true,
+        };
+        Ok((next_of(state, &ids)?, may, query::object(state, &name.bucket, &name.key)?))
     };
-    let (next, found) = context.meta.read(Freshness::Latest, read).await?;
+    let (next, may, found) = context.meta.read(Freshness::Latest, read).await?;
     let request = match next {
         Next::Attempt(request) => request,
         Next::Answered(written) => {
-            let place = match at {
-                EditAt::Offset(offset) => Place::From(offset),
-                EditAt::End => Place::End,
+            return match is_same(context, &change.name, written, at.place(), body).await? {
+                Some(false) => Err(other_bytes()),
+                Some(true) | None => Ok(Attempt::Done(written)),
             };
-            return again(context, &change.name, written, place, body).await.map(Attempt::Done);
         }
         Next::Refused(fault) => return Err(fault),
         Next::None => {
-            let detail =
-                "others changed the object again and again meanwhile: send the bytes again";
+            let detail = "others changed the object again and again meanwhile: send the bytes again, as another request";
             return Err(Fault::new(Kind::Conflict, detail));
         }
     };
+    if !may {
+        return Err(denied(&change.actor, &change.name));
+    }
     let old = found.ok_or_else(|| no_object(&change.name))?;
     check(&change.precondition, Some(&old)).map_err(Fault::from)?;
     let ObjectVersion { content: Some(Content { root, size, content_type, .. }), .. } = old else {
@@ -187,20 +204,28 @@ async fn attempt<E: Env>(
         precondition: Precondition::is(Tag::Version(old.version)),
         ..change.clone()
     };
-    match commit(context, change, description, uploaded, upload.owner()).await {
-        Ok(written) => Ok(Attempt::Done(written)),
-        Err(fault) if fault.kind == Kind::Precondition && attempts.len() > 1 => {
-            let end = offset + count.load(Ordering::Relaxed);
-            Ok(Attempt::Overtaken(Overtaken {
-                upload,
-                root: uploaded.root.cid,
-                start: offset,
-                end,
-            }))
+    let name = change.name.clone();
+    let committed = commit(context, change, description, uploaded, upload.owner()).await;
+    let end = offset + count.load(Ordering::Relaxed);
+    let ours = Overtaken { upload, root: uploaded.root.cid, start: offset, end };
+    match committed {
+        Ok(written) if written.root == ours.root => Ok(Attempt::Done(written)),
+        // Another time that it was asked for was faster, on another version or with other bytes.
+        Ok(written) => {
+            let same = match ours.bytes(context).await {
+                Ok(body) => is_same(context, &name, written, at.place(), body).await,
+                Err(fault) => Err(fault),
+            };
+            take_back(context, ours.upload.owner()).await;
+            match same? {
+                Some(false) => Err(other_bytes()),
+                Some(true) | None => Ok(Attempt::Done(written)),
+            }
         }
+        Err(fault) if fault.kind == Kind::Precondition => Ok(Attempt::Overtaken(ours)),
         Err(fault) => {
             if fault.kind != Kind::Unavailable {
-                take_back(context, upload.owner()).await;
+                take_back(context, ours.upload.owner()).await;
             }
             Err(fault)
         }
@@ -225,7 +250,7 @@ fn next_of(state: &dyn Source, attempts: &[RequestId]) -> Result<Next, SourceErr
         match answered(state, *request)? {
             None => return Ok(Next::Attempt(*request)),
             Some(Ok(written)) => return Ok(Next::Answered(written)),
-            Some(Err(fault)) if fault.kind == Kind::Precondition && attempts.len() > 1 => {}
+            Some(Err(fault)) if fault.kind == Kind::Precondition => {}
             Some(Err(fault)) => return Ok(Next::Refused(fault)),
         }
     }

@@ -27,14 +27,6 @@ impl Turns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a turn where others stand in line, or came out of it not long ago.
-    pub(super) async fn if_wanted<E: Env>(&self, env: &E, name: &ObjectName) -> Option<Turn> {
-        if !self.lines().contains_key(name) {
-            return None;
-        }
-        self.take(env, name).await
-    }
-
     /// Returns a turn; none when it took too long.
     pub(super) async fn take<E: Env>(&self, env: &E, name: &ObjectName) -> Option<Turn> {
         let line = Arc::clone(self.lines().entry(name.clone()).or_default());

@@ -53,6 +53,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         next: Cell::new(0),
         turns: scaled(TURNS[0], TURNS[1]),
     };
+    hall.release_blindly().await.context("a release that does not name its grant")?;
     let clients = (0..CLIENTS).map(|client| hall.stay(client));
     let turns: Vec<Turn> = try_join_all(clients).await?.into_iter().flatten().collect();
     let took = hall.watch.elapsed();
@@ -87,6 +88,19 @@ struct Hall<'a> {
 }
 
 impl Hall<'_> {
+    /// Who holds a lock and does not say by which grant is told so, and holds it still.
+    async fn release_blindly(&self) -> anyhow::Result<()> {
+        let asks = Asks { lock: LOCKS, owner: "blind".to_owned() };
+        let url = &self.urls[0];
+        let granted = self.ask(url, &asks, LockOp::Acquire, TTL, None).await?;
+        ensure!(granted.status == 200, "{}", granted.problem());
+        let fence = granted.document::<LockAnswer>()?.fence;
+        let refused = self.ask(url, &asks, LockOp::Release, TTL, None).await?;
+        refused.expect_problem(400, "invalid")?;
+        let release = LockRequest { fence, ..asks.request(LockOp::Release) };
+        self.send(url, asks.lock, &release).await?.expect(200).map(drop)
+    }
+
     /// Takes turns until all are taken.
     async fn stay(&self, client: usize) -> anyhow::Result<Vec<Turn>> {
         let mut turns = Vec::new();
