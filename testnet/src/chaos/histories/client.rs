@@ -350,17 +350,18 @@ impl Client {
 
     async fn withdraw(&mut self, place: &Mutual) -> Fate {
         let (owner, begin) = (self.number, place.record.begin(&self.world.clock));
-        let operation = lock::Operation::Withdraw { owner };
+        let operation = |is_holder| lock::Operation::Withdraw { owner, is_holder };
         match self.ask_lock(place, LockOp::Release, None).await {
-            Reply::Answered(answer) if answer.status == 200 => {
+            Reply::Answered(answer) if matches!(answer.status, 200 | 400) => {
                 self.told.remove(&place.number);
-                place.record.answered(&self.world.clock, begin, operation);
+                let is_holder = answer.status == 400;
+                place.record.answered(&self.world.clock, begin, operation(is_holder));
                 Fate::Counted
             }
             Reply::Answered(answer) => self.unexpected("withdraw", &answer),
             Reply::NotSent => Fate::NotSent,
             Reply::Unknown(_) => {
-                place.record.unknown(begin, operation);
+                place.record.unknown(begin, operation(false));
                 self.world.unknown()
             }
         }

@@ -25,8 +25,8 @@ pub(super) enum Operation {
     Acquire { owner: Owner, told: Option<Told> },
     /// Gave it up, or was told that it was not its own.
     Release { owner: Owner, fence: u64, is_done: Option<bool> },
-    /// Gave up the place in the queue.
-    Withdraw { owner: Owner },
+    /// Gave up the place in the queue, or was told that it is the holder.
+    Withdraw { owner: Owner, is_holder: bool },
     /// Showed who holds it, with which fence, and how many wait.
     Show { holder: Option<(Owner, u64)>, waiting: u64 },
 }
@@ -93,7 +93,11 @@ impl State {
                 }
                 is_done.is_none_or(|is_done| is_done == is_held)
             }
-            Operation::Withdraw { owner } => {
+            Operation::Withdraw { owner, is_holder: true } => {
+                self.holder.is_some_and(|(holder, _)| holder == owner)
+            }
+            // Who came to its turn meanwhile keeps it.
+            Operation::Withdraw { owner, is_holder: false } => {
                 self.waiting.retain(|waiting| *waiting != owner);
                 true
             }
@@ -194,7 +198,8 @@ mod tests {
             acquire(3, Told::Queued(1)),
             acquire(2, Told::Granted(9)),
             release(1, 5, false),
-            Operation::Withdraw { owner: 3 },
+            Operation::Withdraw { owner: 2, is_holder: true },
+            Operation::Withdraw { owner: 3, is_holder: false },
             release(2, 9, true),
             Operation::Show { holder: None, waiting: 0 },
         ];
@@ -205,6 +210,8 @@ mod tests {
     #[test]
     fn two_holders_an_overtaken_waiter_and_a_falling_fence_are_found() {
         assert!(!judge(&[acquire(1, Told::Granted(5)), acquire(2, Told::Granted(6))]));
+        let withdrawn = Operation::Withdraw { owner: 2, is_holder: true };
+        assert!(!judge(&[acquire(1, Told::Granted(5)), acquire(2, Told::Queued(1)), withdrawn]));
         let overtaken = [
             acquire(1, Told::Granted(5)),
             acquire(2, Told::Queued(1)),
