@@ -96,6 +96,20 @@ impl Http {
         tokens::authorised(self.client.request(method, url), url)
     }
 
+    /// Returns a request with this token, or with none.
+    pub(crate) fn request_with(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&str>,
+    ) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, url);
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
     async fn text(&self, request: reqwest::RequestBuilder) -> Result<String, HttpError> {
         let broken = |error: reqwest::Error| HttpError::Broken(error.into());
         let answer = request.send().await.map_err(broken)?;

@@ -36,6 +36,7 @@ mod tickets;
 mod tmpfs;
 mod twenty;
 mod unread;
+mod users;
 mod vectors;
 mod views;
 pub(crate) mod wait;

@@ -12,8 +12,8 @@ use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
     appends, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader,
-    locks, members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, vectors,
-    winners,
+    locks, members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, users,
+    vectors, winners,
 };
 
 /// One scenario.
@@ -24,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 25] = [
+const SCENARIOS: [Scenario; 26] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -134,6 +134,11 @@ const SCENARIOS: [Scenario; 25] = [
         name: "locks",
         shows: "a lock has one holder, serves in the order of asking, and outlives dead holders",
         run: |ctx| locks::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "users",
+        shows: "without a valid token there is nothing, and nobody writes in somebody else's bucket",
+        run: |ctx| users::run(ctx).boxed_local(),
     },
     Scenario {
         name: "tickets",

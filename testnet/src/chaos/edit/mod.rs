@@ -145,7 +145,7 @@ async fn apply(
 }
 
 /// Returns the bytes of blocks that all peers have stored since they began.
-async fn stored_bytes(ctx: &Ctx, stage: &Stage) -> anyhow::Result<u64> {
+pub(super) async fn stored_bytes(ctx: &Ctx, stage: &Stage) -> anyhow::Result<u64> {
     let mut sum = 0;
     for url in stage.urls() {
         sum += ctx.http.metric(&url, "shoal_store_block_bytes_total").await?;
