@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use protocol::limits::{TRANSFER_BYTES_MAX, TRANSFERS_MAX};
 use protocol::metadata::{query, session_of};
+use protocol::repair::{Foreground, Tally};
 use protocol::transfer::{Pace, SpreadRule};
 use protocol::{Fault, Kind, OwnerId};
 use tokio::sync::Semaphore;
@@ -178,6 +180,20 @@ impl<E: Env> Context<E> {
     pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
         // A panic elsewhere leaves counts that are a little off: they fade.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what clients have seen of this peer.
+    pub(super) fn foreground(&self) -> Foreground {
+        let tally = |requests: &Counter, micros: &Counter| Tally {
+            requests: requests.get(),
+            micros: micros.get(),
+        };
+        let (flows, rpc) = (&self.metrics, self.rpc.metrics());
+        Foreground {
+            fetched: tally(&flows.block_answers, &flows.block_answers_micros),
+            read: tally(&rpc.reads_served, &rpc.reads_served_micros),
+            written: tally(&rpc.writes_served, &rpc.writes_served_micros),
+        }
     }
 
     /// Returns how many transfers are under way for clients.

@@ -21,7 +21,14 @@ pub(super) async fn ask<E: Env>(
     stored: Cid,
     peer: PeerId,
 ) -> DownloadInput {
-    match get(&context, stored, peer).await {
+    let begun = context.env.now();
+    let found = get(&context, stored, peer).await;
+    if matches!(found, Ok(Some(_))) {
+        let took = context.env.now().since(begun).as_micros();
+        context.metrics.block_answers.inc();
+        context.metrics.block_answers_micros.inc_by(u64::try_from(took).unwrap_or(u64::MAX));
+    }
+    match found {
         Ok(None) => DownloadInput::Missing { cid, peer },
         Err(Fault { kind: Kind::NotFound, .. }) => DownloadInput::Missing { cid, peer },
         Err(Fault { kind: Kind::Corrupt, .. }) => {

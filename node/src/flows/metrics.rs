@@ -22,6 +22,10 @@ pub struct FlowMetrics {
     pub downloads_failed: Counter,
     /// Blocks asked of a holder.
     pub block_requests: Counter,
+    /// Blocks that came back, and what that took, in microseconds.
+    pub block_answers: Counter,
+    /// See [`Self::block_answers`].
+    pub block_answers_micros: Counter,
     /// Blocks that came back with bytes of another name, from any holder.
     pub corrupt_blocks: Counter,
     /// Corrupt copies written anew.
@@ -48,6 +52,8 @@ impl FlowMetrics {
             ("download_bytes", "Bytes of objects delivered", &self.download_bytes),
             ("download_failures", "Downloads that failed", &self.downloads_failed),
             ("download_block_requests", "Blocks asked of a holder", &self.block_requests),
+            ("download_blocks", "Blocks that holders gave", &self.block_answers),
+            ("download_blocks_microseconds", "What that took", &self.block_answers_micros),
             (
                 "download_corrupt_blocks",
                 "Blocks whose bytes did not hash to their name, from any holder",

@@ -12,6 +12,14 @@ pub struct RpcMetrics {
     pub requests_timed_out: Counter,
     /// Requests served.
     pub requests_served: Counter,
+    /// Blocks that were read for others whose clients wait for them, and what that took, in microseconds.
+    pub reads_served: Counter,
+    /// See [`Self::reads_served`].
+    pub reads_served_micros: Counter,
+    /// The same of blocks that were written.
+    pub writes_served: Counter,
+    /// See [`Self::writes_served`].
+    pub writes_served_micros: Counter,
     /// Requests refused as `busy`.
     pub requests_refused: Counter,
     /// Requests left unanswered because their sender ignores every bound.
@@ -38,6 +46,26 @@ impl RpcMetrics {
             "requests_served",
             "Requests of other peers answered",
             self.requests_served.clone(),
+        );
+        registry.register(
+            "reads_served",
+            "Blocks read for peers whose clients wait for them",
+            self.reads_served.clone(),
+        );
+        registry.register(
+            "reads_served_microseconds",
+            "What reading them took",
+            self.reads_served_micros.clone(),
+        );
+        registry.register(
+            "writes_served",
+            "Blocks written for peers whose clients wait for that",
+            self.writes_served.clone(),
+        );
+        registry.register(
+            "writes_served_microseconds",
+            "What writing them took",
+            self.writes_served_micros.clone(),
         );
         registry.register(
             "requests_refused",

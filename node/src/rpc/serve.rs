@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::wire::{Class, Message, Notice, Reply, Request};
 use protocol::{Fault, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::debug;
 
-use super::Rpc;
+use super::{Rpc, RpcMetrics};
 use crate::env::{Env, Inbound, Net};
 
 /// Requests of one peer and class that are refused politely at a time; whoever sends more than these on top
@@ -80,8 +81,14 @@ pub async fn dispatch<E: Env>(
                 if let Ok(permit) = Arc::clone(&slots.serving).try_acquire_owned() {
                     metrics.requests_served.inc();
                     let (env, handler) = (env.clone(), handler.clone());
+                    let served = served_of(rpc.metrics(), class, &request);
                     env.clone().spawn("rpc.serve", async move {
+                        let begun = env.now();
                         let outcome = handler.handle(from, request).await;
+                        if let Some((count, micros)) = served {
+                            count.inc();
+                            micros.inc_by(micros_of(env.now().since(begun)));
+                        }
                         answer(&env, from, class, id, outcome, permit).await;
                     });
                 } else if let Ok(permit) = Arc::clone(&slots.refusing).try_acquire_owned() {
@@ -102,6 +109,22 @@ pub async fn dispatch<E: Env>(
             }
         }
     }
+}
+
+/// Returns where a request is counted that a client waits for, and the time it takes.
+fn served_of(metrics: &RpcMetrics, class: Class, request: &Request) -> Option<(Counter, Counter)> {
+    if class != Class::Bulk {
+        return None;
+    }
+    if matches!(request, Request::GetBlock { .. }) {
+        return Some((metrics.reads_served.clone(), metrics.reads_served_micros.clone()));
+    }
+    matches!(request, Request::PutBlock { .. })
+        .then(|| (metrics.writes_served.clone(), metrics.writes_served_micros.clone()))
+}
+
+fn micros_of(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn answer<E: Env>(

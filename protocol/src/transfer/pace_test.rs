@@ -156,6 +156,14 @@ fn one_that_has_nothing_is_no_help_and_costs_nothing() {
     assert_eq!(read.asked.first(), Some(&B), "it is there that the block belongs");
     assert!(read.took_ms <= 70, "{} ms through {:?}", read.took_ms, read.asked);
     assert!(reader.gets - before <= 3);
+
+    // Who has read nothing yet may hedge once, and still may after one that met nobody with the block.
+    for seed in 0..20 {
+        let mut reader = Reader::new(seed);
+        let answer = |peer| (if peer == B { 60_000 } else { 5 }, ![A, C].contains(&peer));
+        let read = reader.read(&holders, answer);
+        assert!(read.took_ms < 3_000, "seed {seed}: {} ms, {:?}", read.took_ms, read.asked);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::repair::{
-    Budget, BudgetSettings, Foreground, Meter, Plan, Repair, RepairStatus, RoundEnd, Rounds, status,
+    Budget, BudgetSettings, Meter, Plan, Repair, RepairStatus, RoundEnd, Rounds, status,
 };
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
@@ -111,8 +111,7 @@ impl<E: Env> Healer<E> {
         if self.watch.scope().epoch != epoch {
             self.departing.from = now.after(self.settle);
         }
-        let in_flight = self.context.transfers_under_way();
-        self.budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
+        self.budget.foreground(now, &self.context.foreground());
         let is_repaired = self.plan.is_empty() && self.copies.is_empty();
         if self.is_to_confirm && is_repaired {
             self.is_to_confirm = false;
@@ -181,7 +180,8 @@ impl<E: Env> Healer<E> {
     fn begin_copies(&mut self, now: Instant) -> Option<Instant> {
         while self.copies.len() < COPIES_MAX {
             let Some((_, repair)) = self.plan.peek(now) else { return self.plan.next_deadline() };
-            if let Err(later) = self.budget.start(now, repair.row.bytes.into()) {
+            let is_urgent = repair.copies <= 1;
+            if let Err(later) = self.budget.start(now, repair.row.bytes.into(), is_urgent) {
                 return Some(later);
             }
             let (_, repair) = self.plan.take(now)?;

@@ -4,9 +4,7 @@
 //! and within a budget: a disk that is all wrong must not take the whole network for itself. Never: adds a
 //! reference; waits for a copy that nobody has.
 
-use std::time::Duration;
-
-use protocol::repair::{Budget, BudgetSettings, Foreground};
+use protocol::repair::{Budget, BudgetSettings};
 use protocol::{Cid, Fault, OwnerId, PeerId};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -58,7 +56,7 @@ async fn rewrite_one<E: Env>(
     };
     let bytes = fetch(context, cid, &sources).await?;
     // What it cost is known only now; the next one waits for it.
-    while budget.start(context.env.now(), bytes.len() as u64).is_err() {
+    while budget.start(context.env.now(), bytes.len() as u64, false).is_err() {
         wait_for(context, budget).await;
     }
     match context.store.put(cid, bytes, OwnerId::REPAIR, false).await {
@@ -72,8 +70,7 @@ async fn rewrite_one<E: Env>(
 async fn wait_for<E: Env>(context: &Context<E>, budget: &mut Budget) {
     loop {
         let now = context.env.now();
-        let in_flight = context.transfers_under_way();
-        budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
+        budget.foreground(now, &context.foreground());
         let at = budget.next_deadline();
         if at <= now {
             return;

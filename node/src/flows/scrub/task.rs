@@ -5,9 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use protocol::repair::{
-    Budget, BudgetSettings, Foreground, Scrub as Machine, ScrubProgress, ScrubSettings,
-};
+use protocol::repair::{Budget, BudgetSettings, Scrub as Machine, ScrubProgress, ScrubSettings};
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
 
@@ -89,8 +87,7 @@ impl<E: Env> Scrubber<E> {
 
     /// Looks how busy this peer is, and keeps the place now and then.
     async fn look(&mut self, now: Instant) {
-        let in_flight = self.context.transfers_under_way();
-        self.budget.foreground(now, Foreground { in_flight, latency: Duration::ZERO });
+        self.budget.foreground(now, &self.context.foreground());
         if now >= self.keep_at {
             self.keep_at = now.after(KEEP);
             self.keep_place().await;
@@ -136,7 +133,7 @@ impl<E: Env> Scrubber<E> {
         };
         let now = self.context.env.now();
         let bytes = next.bytes.unwrap_or(0);
-        if self.budget.start(now, bytes).is_err() {
+        if self.budget.start(now, bytes, false).is_err() {
             // Somebody is served; the budget says when.
             return Ok(());
         }
