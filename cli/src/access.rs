@@ -29,7 +29,17 @@ pub(crate) async fn users(
             show(&question.json(&body).ask(endpoints).await?, json)
         }
         UserCommand::Ls => {
-            let users: Users = Question::get("users", "list the users").ask(endpoints).await?;
+            let mut users = Users { users: Vec::new(), next: None };
+            loop {
+                let question = Question::get("users", "list the users");
+                let after = users.next.take();
+                let page: Users = question.parameter_if("after", after).ask(endpoints).await?;
+                users.users.extend(page.users);
+                users.next = page.next;
+                if users.next.is_none() {
+                    break;
+                }
+            }
             if json {
                 return output::json(&users);
             }
@@ -79,7 +89,17 @@ pub(crate) async fn keys(
             output::line(&output::plain(&secret.token))
         }
         KeyCommand::Ls => {
-            let tokens: Tokens = Question::get("tokens", "list the tokens").ask(endpoints).await?;
+            let mut tokens = Tokens { tokens: Vec::new(), next: None };
+            loop {
+                let question = Question::get("tokens", "list the tokens");
+                let after = tokens.next.take();
+                let page: Tokens = question.parameter_if("after", after).ask(endpoints).await?;
+                tokens.tokens.extend(page.tokens);
+                tokens.next = page.next;
+                if tokens.next.is_none() {
+                    break;
+                }
+            }
             if json {
                 return output::json(&tokens);
             }

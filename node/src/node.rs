@@ -13,7 +13,7 @@ use protocol::api;
 use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
-use protocol::metadata::{Actor, DisplayName, RequestId, Written};
+use protocol::metadata::{Actor, DisplayName, Op, Outcome, RequestId, Written};
 use protocol::repair::{RepairStatus, ScrubSettings};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::transfer::SpreadRule;
@@ -343,11 +343,12 @@ impl<E: Env> Node<E> {
     /// As there.
     pub async fn upload_part(
         &self,
+        actor: &Actor,
         upload: OwnerId,
         source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
         options: UploadOptions,
     ) -> Result<Uploaded, Fault> {
-        flows::upload_part(&self.context, upload, source, options).await
+        flows::upload_part(&self.context, actor, upload, source, options).await
     }
 
     /// See [`flows::put_block`].
@@ -356,12 +357,20 @@ impl<E: Env> Node<E> {
     /// As there.
     pub async fn put_block(
         &self,
+        actor: &Actor,
         upload: OwnerId,
-        cid: Cid,
-        bytes: Bytes,
+        block: (Cid, Bytes),
         options: UploadOptions,
     ) -> Result<(), Fault> {
-        flows::put_block(&self.context, upload, cid, bytes, options).await
+        flows::put_block(&self.context, actor, upload, block, options).await
+    }
+
+    /// See [`flows::refer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn refer(&self, actor: Actor, request: RequestId, op: Op) -> Result<Outcome, Fault> {
+        flows::refer(&self.context, actor, request, op).await
     }
 
     /// See [`flows::download`].

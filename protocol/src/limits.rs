@@ -578,3 +578,7 @@ pub const STORE_DROP_STEP: usize = 1 << 12;
 /// Time in which a peer reads again all that it holds: bits that rot are found before the second copy of
 /// a block is likely to be lost.
 pub const SCRUB_PASS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Nodes that are no leaves, of content that is named after its blocks were uploaded: a file of a pebibyte has as many. Their
+/// names are remembered while it is looked through, 48 bytes each.
+pub const ADOPT_NODES_MAX: usize = 1 << 20;

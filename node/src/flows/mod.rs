@@ -32,7 +32,7 @@ pub use heal::{Heal, HealMetrics, HealSettings};
 pub use locks::{Acquire, LockWaits, acquire as acquire_lock, lock_name};
 pub use metrics::FlowMetrics;
 pub use objects::{Change, Description, pin_content, put_object};
-pub use parts::{begin_upload, end_upload, put_block, upload_part};
+pub use parts::{begin_upload, end_upload, put_block, refer, upload_part};
 pub use root::Root;
 pub use scrub::{Scrub, ScrubMetrics};
 pub use upload::{UploadOptions, Uploaded};

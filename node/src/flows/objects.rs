@@ -95,7 +95,7 @@ async fn refuse_early<E: Env>(
     context: &Context<E>,
     change: &Change,
 ) -> Result<Option<Written>, Fault> {
-    let Actor::User(user) = change.actor.clone() else { return Ok(None) };
+    let Some(user) = change.actor.user().cloned() else { return Ok(None) };
     for freshness in [Freshness::Local, Freshness::Latest] {
         let (name, asker, request) = (change.name.clone(), user.clone(), change.request);
         let read = move |state: &dyn Source| {
@@ -190,9 +190,6 @@ pub(super) fn other_answer() -> Fault {
 
 /// Returns the failure of a change by somebody who may not make it.
 pub(super) fn denied(actor: &Actor, name: &ObjectName) -> Fault {
-    let who = match actor {
-        Actor::User(user) => format!("user {user}"),
-        Actor::System => "this peer".to_owned(),
-    };
+    let who = actor.user().map_or("this peer".to_owned(), |user| format!("user {user}"));
     Fault::new(Kind::Denied, format!("{who} may not write in bucket {}", name.bucket))
 }

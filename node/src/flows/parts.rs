@@ -1,7 +1,8 @@
 //! An upload over several requests: blocks and files that get their name together, at the end.
 //!
 //! It is a lease of its own, which every request that names it renews; whoever goes away leaves nothing behind
-//! for long. Never: names anything.
+//! for long. It is the user's who began it, and nobody else adds to it or names what it has. Never: believes what a client says of
+//! what it uploaded.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use lru::LruCache;
-use protocol::metadata::{Actor, Op, Outcome};
-use protocol::{Cid, Fault, Instant, OwnerId};
+use protocol::dag::Content as DagContent;
+use protocol::metadata::{Actor, Asked, Op, Outcome, RequestId, Source, UserName, recall};
+use protocol::{Cid, Fault, Instant, Kind, OwnerId};
 
-use super::propose::COMMIT_PATIENCE;
-use super::upload::{Piece, UploadOptions, Uploaded, upload_block, upload_pieces};
-use super::{Context, objects};
+use super::propose::{COMMIT_PATIENCE, submit};
+use super::repeat::request_of;
+use super::upload::{Piece, UploadOptions, Uploaded, adopt, upload_block, upload_pieces};
+use super::{Context, Root, block, objects};
 use crate::env::Env;
+use crate::meta::Freshness;
 
 /// How long an upload outlives its last request: longer than a client takes to read and hash what comes next.
 const UPLOAD_TTL: Duration = Duration::from_secs(300);
@@ -27,9 +31,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(30);
 /// Uploads whose last renewal is remembered: more than clients work on at a time.
 const RENEWED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
 
-/// When this peer renewed uploads. Clones share it.
+/// When this peer renewed uploads, for whom. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Renewed(Arc<Mutex<LruCache<OwnerId, Instant>>>);
+pub(super) struct Renewed(Arc<Mutex<LruCache<(OwnerId, Option<UserName>), Instant>>>);
 
 impl Default for Renewed {
     fn default() -> Self {
@@ -38,12 +42,12 @@ impl Default for Renewed {
 }
 
 impl Renewed {
-    fn when(&self, upload: OwnerId) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&upload).copied()
+    fn when(&self, renewal: &(OwnerId, Option<UserName>)) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(renewal).copied()
     }
 
-    fn note(&self, upload: OwnerId, at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(upload, at);
+    fn note(&self, renewal: (OwnerId, Option<UserName>), at: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(renewal, at);
     }
 }
 
@@ -77,14 +81,15 @@ pub async fn end_upload<E: Env>(
 /// Stores bytes as part of an upload.
 ///
 /// # Errors
-/// [`protocol::Kind::Conflict`] when the upload is over, and whatever keeps the bytes from being stored.
+/// [`Kind::Conflict`] when the upload is over, [`Kind::Denied`] when it is somebody else's, and whatever keeps the bytes from being stored.
 pub async fn upload_part<E: Env>(
     context: &Context<E>,
+    actor: &Actor,
     upload: OwnerId,
     source: impl Stream<Item = Result<Bytes, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
 ) -> Result<Uploaded, Fault> {
-    renew(context, upload).await?;
+    renew(context, actor, upload).await?;
     let source = source.map(|piece| piece.map(Piece::Bytes));
     upload_pieces(context, upload, source, options).await
 }
@@ -95,27 +100,69 @@ pub async fn upload_part<E: Env>(
 /// [`protocol::Kind::Invalid`] when the bytes do not hash to `cid`, and as [`upload_part`].
 pub async fn put_block<E: Env>(
     context: &Context<E>,
+    actor: &Actor,
     upload: OwnerId,
-    cid: Cid,
-    bytes: Bytes,
+    (cid, bytes): (Cid, Bytes),
     options: UploadOptions,
 ) -> Result<(), Fault> {
-    renew(context, upload).await?;
+    renew(context, actor, upload).await?;
     upload_block(context, cid, bytes, upload, options).await
 }
 
-/// Renews an upload, unless this peer did so a short time ago.
-async fn renew<E: Env>(context: &Context<E>, upload: OwnerId) -> Result<(), Fault> {
+/// Names or pins content that was uploaded in parts: `op` says which upload has it, and is believed once every block of it is
+/// kept on behalf of that upload.
+///
+/// # Errors
+/// Those of naming; [`Kind::Conflict`] when a block lies nowhere, [`Kind::Invalid`] when the content is not what `op` says, and as
+/// [`upload_part`].
+pub async fn refer<E: Env>(
+    context: &Context<E>,
+    actor: Actor,
+    request: RequestId,
+    op: Op,
+) -> Result<Outcome, Fault> {
+    let request = request_of(request, &actor, &Asked::Change(&op))?;
+    let was_answered = move |state: &dyn Source| Ok(recall(state, request)?.is_some());
+    // One that comes again gets its answer, also after its upload has ended.
+    if !context.meta.read(Freshness::Latest, was_answered).await? {
+        let (root, size, upload, is_named) = if let Op::Put { content, .. } = &op {
+            (content.root, content.size, content.upload, true)
+        } else if let Op::Pin { root, size, upload } = &op {
+            (*root, *size, *upload, false)
+        } else {
+            return Err(Fault::new(Kind::Internal, "this change refers to no upload"));
+        };
+        renew(context, &actor, upload).await?;
+        adopt(context, upload, root).await?;
+        let bytes = block(context, Root::Bare(root)).await?;
+        let invalid = |detail: String| Err(Fault::new(Kind::Invalid, detail));
+        match DagContent::of_root(root, &bytes) {
+            Ok(DagContent::File { size: found }) if found != size => {
+                return invalid(format!("{root} has {found} bytes, not size={size}"));
+            }
+            Ok(DagContent::Directory) if is_named => {
+                return invalid(format!("{root} is a directory, and no object's content: pin it"));
+            }
+            Ok(DagContent::File { .. } | DagContent::Directory) => {}
+            Err(error) => return invalid(format!("block {root}: {error}")),
+        }
+    }
+    submit(&context.meta, request, op, actor).await
+}
+
+/// Renews an upload on behalf of whoever began it, unless this peer did so a short time ago.
+async fn renew<E: Env>(context: &Context<E>, actor: &Actor, upload: OwnerId) -> Result<(), Fault> {
     let now = context.env.now();
-    if context.renewed.when(upload).is_some_and(|at| now.since(at) < RENEW_AFTER) {
+    let renewal = (upload, actor.user().cloned());
+    if context.renewed.when(&renewal).is_some_and(|at| now.since(at) < RENEW_AFTER) {
         return Ok(());
     }
     let op = Op::RenewUpload { upload };
-    let outcome = context.meta.propose(op, Actor::System, COMMIT_PATIENCE).await?;
+    let outcome = context.meta.propose(op, actor.clone(), COMMIT_PATIENCE).await?;
     if !matches!(outcome, Outcome::Leased { .. }) {
         return Err(objects::other_answer());
     }
-    context.renewed.note(upload, now);
+    context.renewed.note(renewal, now);
     Ok(())
 }
 

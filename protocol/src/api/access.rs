@@ -19,6 +19,9 @@ pub struct User {
 pub struct Users {
     /// In order of their names.
     pub users: Vec<User>,
+    /// What to pass as `after` for the next page; null at the end.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// Body of `POST users`.
@@ -73,4 +76,7 @@ pub struct Token {
 pub struct Tokens {
     /// Of all users for an administrator, else of the asker.
     pub tokens: Vec<Token>,
+    /// What to pass as `after` for the next page; null at the end.
+    #[serde(default)]
+    pub next: Option<String>,
 }

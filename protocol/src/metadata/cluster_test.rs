@@ -1,6 +1,6 @@
 //! Founding, users, tokens, tickets, members and topologies.
 
-use super::command::Op;
+use super::command::{Actor, Op};
 use super::name::{DisplayName, Label};
 use super::refusal::{Bounded, Need};
 use super::testing::{World, bucket, found, member, user};
@@ -35,7 +35,7 @@ fn a_cluster_is_founded_once_and_before_anything_else() {
     assert_eq!(world.system(found()), Err(Refusal::AlreadyFounded));
     let settings = query::settings(&world.map).unwrap().unwrap();
     assert_eq!(settings.name, DisplayName::new("reef").unwrap());
-    let admin = query::user_of_token(&world.map, &[0xAD; 32]).unwrap().unwrap();
+    let (admin, _) = query::user_of_token(&world.map, &[0xAD; 32]).unwrap().unwrap();
     assert_eq!((admin.name.as_str(), admin.role), ("admin", Role::Admin));
     let topology = query::topology(&world.map).unwrap().unwrap();
     assert_eq!((topology.epoch(), topology.peers().len()), (Epoch(1), 1));
@@ -48,7 +48,7 @@ fn users_make_and_revoke_tokens_of_their_own_only() {
     let (mut world, _) = World::founded();
     let Ok(Outcome::TokenCreated { id }) = world.user("ann", token("ann", 1)) else { panic!() };
     assert!(world.effects.contains(&Effect::TokensChanged));
-    assert_eq!(query::user_of_token(&world.map, &[1; 32]).unwrap().unwrap().name, user("ann"));
+    assert_eq!(query::user_of_token(&world.map, &[1; 32]).unwrap().unwrap().0.name, user("ann"));
     assert_eq!(query::user_of_token(&world.map, &[2; 32]).unwrap(), None);
     let need = Need::Owner { user: user("ann") };
     let denied = Refusal::Denied { actor: "bob".to_owned(), need };
@@ -60,8 +60,17 @@ fn users_make_and_revoke_tokens_of_their_own_only() {
     assert_eq!(query::tokens(&world.map, None, Some(id), 10).unwrap().len(), 1);
     // Another's token is none, as far as a user can tell.
     assert_eq!(world.user("bob", Op::RevokeToken { id }), Err(Refusal::NoToken { id }));
+    let bearer = |token| Actor::Bearer { user: user("ann"), token };
+    let op = |name| Op::CreateBucket { name: bucket(name) };
+    world.run(bearer(id), op("before")).unwrap();
+    assert_eq!(world.run(bearer(id + 1), op("none")), Err(Refusal::TokenRevoked { id: id + 1 }));
+    let of_bob = query::tokens(&world.map, Some(&user("bob")), None, 1).unwrap()[0].id;
+    let stolen = Err(Refusal::TokenRevoked { id: of_bob });
+    assert_eq!(world.run(bearer(of_bob), op("stolen")), stolen);
     world.user("ann", Op::RevokeToken { id }).unwrap();
     assert_eq!(query::user_of_token(&world.map, &[1; 32]).unwrap(), None);
+    // A peer that has not heard of it yet proposes in vain.
+    assert_eq!(world.run(bearer(id), op("after")), Err(Refusal::TokenRevoked { id }));
     world.check();
     // And a user who goes takes the tokens along.
     world.user("admin", Op::RemoveUser { name: user("bob") }).unwrap();

@@ -27,6 +27,25 @@ pub enum Actor {
     System,
     /// A user, whose token was checked by the peer that proposed.
     User(UserName),
+    /// A user by one of their tokens, which has to be valid still when the command is applied: the peer that proposed may
+    /// not have heard that it was revoked.
+    Bearer {
+        /// Who.
+        user: UserName,
+        /// The token's id.
+        token: u64,
+    },
+}
+
+impl Actor {
+    /// Returns the user; `None` for the peers themselves.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserName> {
+        match self {
+            Self::System => None,
+            Self::User(user) | Self::Bearer { user, .. } => Some(user),
+        }
+    }
 }
 
 /// One entry of the log.

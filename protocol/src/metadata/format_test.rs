@@ -243,6 +243,8 @@ pub(super) fn refusals() -> Vec<Refusal> {
         Refusal::LastMember,
         Refusal::NotDraining { raft_id },
         Refusal::EpochMoved { current: Epoch(7) },
+        Refusal::TokenRevoked { id },
+        Refusal::HoldsLock { name: lock_name("nightly"), owner: lock_name("host:1") },
     ]
 }
 
@@ -385,6 +387,8 @@ fn golden_bytes_are_as_they_were() {
         assert_eq!(Command::decode(&bytes), Ok(command));
         golden.line(&format!("command {name}"), &bytes);
     }
+    let bearer = Actor::Bearer { user: user("ann"), token: 300 };
+    golden.line("actor Bearer", &encode("an actor", &bearer, 100).unwrap());
     let answers = outcomes().into_iter().map(Ok).chain(refusals().into_iter().map(Err));
     for answer in answers {
         let bytes = encode_answer(&answer).unwrap();

@@ -38,6 +38,11 @@ fn a_lock_goes_to_those_who_wait_in_the_order_of_asking() {
     let granted = Effect::LockGranted { name: lock.clone(), owner: b.clone(), fence: second };
     assert!(world.effects.contains(&granted));
     assert_eq!(world.user("bob", acquire(&lock, &c)), Ok(Outcome::Queued { position: 1 }));
+    // Who holds the lock does not wait for it.
+    let withdraw = |owner: &LockName| Op::LockWithdraw { name: lock.clone(), owner: owner.clone() };
+    let holds = Refusal::HoldsLock { name: lock.clone(), owner: b.clone() };
+    assert_eq!(world.user("ann", withdraw(&b)), Err(holds));
+    assert_eq!(world.user("ann", withdraw(&a)), Ok(Outcome::Done));
     // The old fence opens nothing.
     let lease = LeaseId::LockHolder { name: lock.clone(), fence: first };
     assert_eq!(
@@ -155,7 +160,9 @@ proptest! {
                 }
                 3 => {
                     let withdraw = Op::LockWithdraw { name: name.clone(), owner: owner.clone() };
-                    world.system(withdraw).unwrap();
+                    let answer = world.system(withdraw);
+                    let is_holder = held.is_some_and(|held| held.0 == owner);
+                    prop_assert_eq!(answer.is_err(), is_holder);
                     if let Some(held) = queues.locks.get_mut(&name) {
                         held.2.retain(|other| *other != owner);
                     }

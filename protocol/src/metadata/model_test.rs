@@ -73,9 +73,9 @@ impl Model {
     }
 
     fn may(&self, actor: &Actor, bucket: &BucketName) -> bool {
-        match actor {
-            Actor::System => true,
-            Actor::User(name) => {
+        match actor.user() {
+            None => true,
+            Some(name) => {
                 *name == UserName::admin()
                     || self.buckets.get(bucket).is_some_and(|record| record.owner == *name)
             }
@@ -97,9 +97,9 @@ impl Model {
 
     /// Carries a command out. On `None` the model must be thrown away.
     fn apply(&mut self, index: u64, at: WallTime, actor: &Actor, op: &Op) -> Said {
-        match actor {
-            Actor::User(name) if !["admin", "ann", "bob"].contains(&name.as_str()) => return None,
-            Actor::User(_) | Actor::System => {}
+        match actor.user() {
+            Some(name) if !["admin", "ann", "bob"].contains(&name.as_str()) => return None,
+            Some(_) | None => {}
         }
         let outcome = self.carry_out(index, at, actor, op)?;
         self.settle(at);
@@ -126,9 +126,9 @@ impl Model {
                 if !self.may(actor, name) {
                     return None;
                 }
-                let is_admin = match actor {
-                    Actor::System => true,
-                    Actor::User(name) => *name == UserName::admin(),
+                let is_admin = match actor.user() {
+                    None => true,
+                    Some(name) => *name == UserName::admin(),
                 };
                 let record = self.buckets.get_mut(name)?;
                 if !is_admin
@@ -270,9 +270,9 @@ impl Model {
                 self.pins.insert((*root, user.clone()), *upload);
             }
             Op::Unpin { root } => {
-                let is_mine = |user: &UserName| match actor {
-                    Actor::System => true,
-                    Actor::User(name) => *name == UserName::admin() || name == user,
+                let is_mine = |user: &UserName| match actor.user() {
+                    None => true,
+                    Some(name) => *name == UserName::admin() || name == user,
                 };
                 let before = self.pins.len();
                 self.pins.retain(|(other, user), _| other != root || !is_mine(user));
@@ -310,9 +310,9 @@ impl Model {
     }
 
     fn create_bucket(&mut self, actor: &Actor, name: &BucketName) {
-        let owner = match actor {
-            Actor::System => UserName::admin(),
-            Actor::User(user) => user.clone(),
+        let owner = match actor.user() {
+            None => UserName::admin(),
+            Some(user) => user.clone(),
         };
         let record = ModelBucket { owner, keep: None, quota_bytes: None, quota_objects: None };
         self.buckets.insert(name.clone(), record);
@@ -339,9 +339,9 @@ impl Model {
     }
 
     fn owner(&self, actor: &Actor, bucket: &BucketName) -> UserName {
-        match actor {
-            Actor::System => self.buckets[bucket].owner.clone(),
-            Actor::User(user) => user.clone(),
+        match actor.user() {
+            None => self.buckets[bucket].owner.clone(),
+            Some(user) => user.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::lease::LeaseId;
-use super::name::{BucketName, ObjectKey, UserName};
+use super::name::{BucketName, LockName, ObjectKey, UserName};
 use crate::error::{Fault, Kind};
 use crate::format::{FormatError, decode, encode};
 use crate::limits::ANSWER_BYTES_MAX;
@@ -300,6 +300,21 @@ pub enum Refusal {
         /// The current epoch.
         current: Epoch,
     },
+
+    /// The token is not valid any more.
+    #[error("the token with id {id} was revoked, or its user removed: ask with another one")]
+    TokenRevoked {
+        /// Which.
+        id: u64,
+    },
+    /// Whoever holds a lock waits for it no more.
+    #[error("{owner} holds {name}: release needs the fence of the grant")]
+    HoldsLock {
+        /// The lock.
+        name: LockName,
+        /// Its holder.
+        owner: LockName,
+    },
 }
 
 fn needed(need: &Need) -> String {
@@ -347,8 +362,9 @@ impl Refusal {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::NotFounded => Kind::Unavailable,
-            Self::Invalid { .. } => Kind::Invalid,
+            Self::Invalid { .. } | Self::HoldsLock { .. } => Kind::Invalid,
             Self::UnknownActor { .. }
+            | Self::TokenRevoked { .. }
             | Self::Denied { .. }
             | Self::TicketUnknown
             | Self::TicketExpired { .. }

@@ -64,6 +64,8 @@ impl RequestId {
     /// # Errors
     /// [`FormatError::TooLong`] for what no command can say.
     pub fn to(self, actor: &Actor, asked: &Asked<'_>) -> Result<Self, FormatError> {
+        // With whichever token it is asked again, it is the same user who does.
+        let actor = &actor.user().map_or(Actor::System, |user| Actor::User(user.clone()));
         let bytes = encode("a request", &(self, actor, asked), COMMAND_BYTES_MAX)?;
         let mut id = [0; 16];
         id.copy_from_slice(&Cid::of(Codec::Raw, &bytes).digest()[..16]);

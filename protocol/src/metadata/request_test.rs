@@ -58,6 +58,11 @@ fn an_id_holds_for_one_user_and_one_change() {
                 let id = client.to(&actor, asked).unwrap();
                 assert!(seen.insert(id), "{client:?} of {actor:?} for {asked:?} is taken");
                 assert_eq!(client.to(&actor, asked).unwrap(), id);
+                // The same user with another token is the same.
+                if let Actor::User(user) = &actor {
+                    let bearer = Actor::Bearer { user: user.clone(), token: 7 };
+                    assert_eq!(client.to(&bearer, asked).unwrap(), id);
+                }
             }
         }
     }

@@ -5,7 +5,6 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::{Budget, BudgetSettings};
-use crate::repair::testing::secs;
 use crate::repair::{Foreground, Tally};
 use crate::{Instant, Prng};
 

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use protocol::api::{Listing, Secret, Tokens, User};
+use protocol::api::{Listing, Object, Secret, Tokens, UploadBegun, User, Users, Versions};
+use protocol::{Cid, Codec};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use tokio::process::Child;
@@ -19,21 +21,28 @@ use super::edit::stored_bytes;
 use super::requests::object_url;
 use super::settings::free_port;
 use super::stage::{Ctx, Stage};
-use super::wait::{PATIENCE, until};
+use super::views::leader;
+use super::wait::{PATIENCE, pause, until};
 use crate::harness::UpOptions;
 
 /// For whoever watches the daemon, without a token.
 const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// How long requests are on their way before a peer that stood still goes on.
+const UNDER_WAY: Duration = Duration::from_millis(300);
 
 /// Bytes that a stranger sends in vain: some chunks.
 const VAIN_BYTES: usize = 3 << 20;
 
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
-    let options = UpOptions { nodes: vec![3], ..UpOptions::default() };
+    let flags = vec!["--grace".to_owned(), "1s".to_owned()];
+    let options = UpOptions { nodes: vec![3], flags, ..UpOptions::default() };
     let mut stage = ctx.stage(&options).await?;
     without_a_token(ctx, &stage).await.context("without a token")?;
     two_users(ctx, &mut stage).await.context("two users")?;
+    revoked_while_away(ctx, &mut stage).await.context("a token that a peer still believes in")?;
+    pages(ctx, &stage).await.context("users and tokens by pages")?;
     the_administrators_file(&stage).context("the file of the administrator's token")?;
     drop(stage);
     watched_by_nobody(ctx).await.context("with private metrics")
@@ -117,6 +126,8 @@ async fn two_users(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     ann.put(&urls[1], "anns/one", b"first".to_vec()).await?.expect(201)?;
     bob.put(&urls[2], "bobs/one", b"mine".to_vec()).await?.expect(201)?;
     others_write_nothing(ctx, stage, &bob).await?;
+    uploads_have_owners(&urls, &ann, &bob).await.context("an upload in parts")?;
+    what_is_named_is_kept(&urls, &ann).await.context("content that is named")?;
 
     // By owner, over all buckets, by HTTP and by the client.
     for (name, wanted) in [("ann", "anns"), ("bob", "bobs")] {
@@ -193,6 +204,175 @@ async fn others_write_nothing(ctx: &Ctx, stage: &Stage, bob: &Asker<'_>) -> anyh
     let body = send(bob.request(Method::GET, &object_url(&url, "anns/one"))).await?;
     ensure!(body.expect(200)?.body == b"first"[..], "somebody else's object changed");
     Ok(())
+}
+
+/// Begins an upload in parts, and returns its id.
+async fn begin(asker: &Asker<'_>, url: &str) -> anyhow::Result<String> {
+    let begun = send(asker.request(Method::POST, &format!("{url}/api/v1/uploads"))).await?;
+    Ok(begun.expect(201)?.document::<UploadBegun>()?.upload)
+}
+
+/// Returns the change that names content of an upload.
+fn naming(cid: &str, upload: &str, size: usize) -> serde_json::Value {
+    json!({ "op": "name", "cid": cid, "upload": upload, "size": size, "tags": {}, "public": false })
+}
+
+/// Nobody adds to an upload of somebody else, or says what it is, or takes an id that is not given out yet.
+async fn uploads_have_owners(
+    urls: &[String],
+    ann: &Asker<'_>,
+    bob: &Asker<'_>,
+) -> anyhow::Result<()> {
+    let upload = begin(ann, &urls[0]).await?;
+    let cid = Cid::of(Codec::Raw, b"mine").to_string();
+    for url in urls {
+        let block = format!("{url}/api/v1/blocks/{cid}?upload={upload}");
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        let pin = format!("{url}/api/v1/content/{cid}?upload={upload}&size=4");
+        for (what, request) in [
+            ("a block", bob.request(Method::PUT, &block).body("mine")),
+            ("a part", bob.request(Method::POST, &part).body("mine")),
+            ("a pin", bob.request(Method::PUT, &pin)),
+            (
+                "a name",
+                bob.request(Method::POST, &object_url(url, "bobs/two"))
+                    .json(&naming(&cid, &upload, 4)),
+            ),
+            ("its end", bob.request(Method::DELETE, &format!("{url}/api/v1/uploads/{upload}"))),
+        ] {
+            send(request).await?.expect_problem(403, "denied").context(what)?;
+        }
+        let number = u128::from_str_radix(&upload, 16)?;
+        for ahead in 1..40 {
+            let next = format!("{:032x}", number + ahead);
+            let request = bob.request(Method::POST, &object_url(url, "bobs/two"));
+            let answer = send(request.json(&naming(&cid, &next, 4))).await?;
+            answer.expect_problem(409, "conflict").context("an upload that nobody began")?;
+        }
+        ann.put(url, "anns/after", b"uploads go on".to_vec()).await?.expect(201)?;
+    }
+    let ended = ann.request(Method::DELETE, &format!("{}/api/v1/uploads/{upload}", urls[0]));
+    send(ended).await?.expect(204)?;
+    Ok(())
+}
+
+/// What was named after an upload in parts stays when everything else that had it goes, although the client sent none of it;
+/// and what lies nowhere, or is something else than the client says, gets no name.
+async fn what_is_named_is_kept(urls: &[String], ann: &Asker<'_>) -> anyhow::Result<()> {
+    // Two chunks and their root.
+    let body: Vec<u8> = (0..(3_u32 << 19)).map(|byte| (byte % 251) as u8).collect();
+    let stored = ann.put(&urls[0], "anns/first", body.clone()).await?.expect(201)?;
+    let root = stored.document::<Object>()?.cid.context("an object has a root")?;
+    let other = ann.put(&urls[0], "anns/other", body[1..].to_vec()).await?.expect(201)?;
+    let other = other.document::<Object>()?.cid.context("an object has a root")?;
+    let upload = begin(ann, &urls[1]).await?;
+    let url = object_url(&urls[1], "anns/named");
+    let name = |body| ann.request(Method::POST, &url).json(&body);
+    for size in [0, body.len() - 1, body.len() + 1] {
+        let answer = send(name(naming(&root, &upload, size))).await?;
+        answer.expect_problem(400, "invalid").context("a size that is not its")?;
+    }
+    let nowhere = Cid::of(Codec::Raw, b"nobody ever stored this").to_string();
+    let answer = send(name(naming(&nowhere, &upload, 23))).await?;
+    answer.expect_problem(409, "conflict").context("content that lies nowhere")?;
+    send(ann.request(Method::GET, &url)).await?.expect_problem(404, "not_found")?;
+    send(name(naming(&root, &upload, body.len()))).await?.expect(200)?;
+    let ended = ann.request(Method::DELETE, &format!("{}/api/v1/uploads/{upload}", urls[2]));
+    send(ended).await?.expect(204)?;
+
+    for name in ["anns/first", "anns/other"] {
+        let versions = format!("{}/api/v1/versions/{name}", urls[0]);
+        send(ann.request(Method::DELETE, &object_url(&urls[0], name))).await?.expect(200)?;
+        let found = send(ann.request(Method::GET, &versions)).await?.expect(200)?;
+        for version in found.document::<Versions>()?.versions {
+            let version = version.version.context("a version has a number")?;
+            let url = format!("{}?version={version}", object_url(&urls[0], name));
+            send(ann.request(Method::DELETE, &url)).await?.expect(200)?;
+        }
+    }
+    for url in urls {
+        // What had no other name is gone from everywhere, so the first one's blocks had their time too.
+        let gone = format!("{url}/api/v1/blocks/{other}");
+        until(PATIENCE, async || {
+            send(ann.request(Method::GET, &gone)).await?.expect(404).map(|_| ())
+        })
+        .await
+        .context("what has no name any more is freed")?;
+    }
+    for url in urls {
+        let found = send(ann.request(Method::GET, &object_url(url, "anns/named"))).await?;
+        ensure!(found.expect(200)?.body == body, "what was named has other bytes through {url}");
+    }
+    Ok(())
+}
+
+/// A peer that stood still when a token was revoked neither answers to it nor makes a change by it.
+async fn revoked_while_away(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
+    let (eve, secret) = user(ctx, &stage.url("a0")?, "eve").await?;
+    let leads = leader(stage.net()).await?;
+    let names = stage.names();
+    let away = names.iter().find(|name| **name != leads).context("somebody follows")?.clone();
+    let (url, there) = (stage.url(&away)?, stage.url(&leads)?);
+    // Known there before.
+    send(eve.request(Method::GET, &format!("{url}/api/v1/whoami"))).await?.expect(200)?;
+    stage.net().pause(&away)?;
+    let revoke = format!("{there}/api/v1/tokens/{}", secret.id);
+    send(ctx.http.request(Method::DELETE, &revoke)).await?.expect(204)?;
+    let asked = async {
+        let (read, written, locked) = futures::future::join3(
+            send(eve.request(Method::GET, &format!("{url}/api/v1/whoami"))),
+            eve.put(&url, "eves/one", b"after".to_vec()),
+            send(
+                eve.request(Method::POST, &format!("{url}/api/v1/locks/eves"))
+                    .json(&json!({ "op": "acquire", "owner": "eve", "ttl_ms": 1000 })),
+            ),
+        )
+        .await;
+        for (what, answer) in [("a read", read?), ("a write", written?), ("a lock", locked?)] {
+            let is_refused = [401, 403].contains(&answer.status);
+            ensure!(is_refused, "{what} was answered with {}", answer.status);
+        }
+        anyhow::Ok(())
+    };
+    // They are on their way before it goes on.
+    let net = stage.net();
+    let resumed = async {
+        pause(UNDER_WAY).await;
+        net.resume(&away)
+    };
+    futures::future::try_join(asked, resumed).await?;
+    let found = send(ctx.http.request(Method::GET, &object_url(&there, "eves/one"))).await?;
+    ensure!(found.status == 404, "a change by a revoked token was made: {}", found.status);
+    Ok(())
+}
+
+/// All users and tokens can be listed, page by page.
+async fn pages(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
+    let url = stage.url("a1")?;
+    let (mut users, mut tokens, mut after) = (Vec::new(), 0, None);
+    loop {
+        let after = after.take().map(|after: String| format!("&after={after}"));
+        let query = format!("limit=2{}", after.unwrap_or_default());
+        let asked = ctx.http.request(Method::GET, &format!("{url}/api/v1/users?{query}"));
+        let page: Users = send(asked).await?.expect(200)?.document()?;
+        users.extend(page.users.into_iter().map(|user| user.name));
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    ensure!(users == ["admin", "ann", "bob", "eve"], "users are {users:?}");
+    let mut after = String::new();
+    loop {
+        let query = format!("limit=1{after}");
+        let asked = ctx.http.request(Method::GET, &format!("{url}/api/v1/tokens?{query}"));
+        let page: Tokens = send(asked).await?.expect(200)?.document()?;
+        tokens += page.tokens.len();
+        let Some(next) = page.next else { break };
+        after = format!("&after={next}");
+    }
+    // Those of the administrator and of bob; the others were revoked.
+    ensure!(tokens == 2, "{tokens} tokens are listed");
+    let asked = ctx.http.request(Method::GET, &format!("{url}/api/v1/users?page=2"));
+    send(asked).await?.expect_problem(400, "invalid")
 }
 
 /// The token that founding made lies where the daemon's user alone reads it, and nowhere in what is logged.

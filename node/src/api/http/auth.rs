@@ -17,14 +17,18 @@ use super::problem::{self, Failure};
 use crate::access;
 use crate::meta::Freshness;
 
-/// The user whose token a request carries.
+/// What the answer to a `GET` is read from: what this peer knows. Its guard waited until that was everything that was
+/// acknowledged before the request came.
+pub(super) const GUARDED: Freshness = Freshness::Local;
+
+/// The user whose token a request carries, and the token's id.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) User);
+pub(super) struct Caller(pub(super) User, u64);
 
 impl Caller {
-    /// Returns the user as the one who acts.
+    /// Returns the user as the one who acts, by the token: a change is made only if that is still valid then.
     pub(super) fn actor(&self) -> Actor {
-        Actor::User(self.0.name.clone())
+        Actor::Bearer { user: self.0.name.clone(), token: self.1 }
     }
 
     /// Says whether this is an administrator.
@@ -51,13 +55,27 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets requests with a valid token pass, and tells their handlers whose it is.
-pub(super) async fn guard(
+/// Lets requests with a valid token pass, and tells their handlers whose it is. What is read is read after this peer knows of
+/// every token that was revoked; a change says by which token it is made.
+pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let only_reads = request.method().is_safe();
+    let attempts: &[Freshness] =
+        if only_reads { &[Freshness::Latest] } else { &[Freshness::Local, Freshness::Latest] };
+    pass(&api, attempts, request, next).await
+}
+
+/// The same for what a peer says of itself and of the others, which has to be seen also while the cluster cannot agree on anything:
+/// a token that was revoked meanwhile is refused once this peer hears of it.
+pub(super) async fn guard_local(
     State(api): State<Arc<Api>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    match caller(&api, request.headers()).await {
+    pass(&api, &[Freshness::Local, Freshness::Latest], request, next).await
+}
+
+async fn pass(api: &Api, attempts: &[Freshness], mut request: Request, next: Next) -> Response {
+    match caller(api, request.headers(), attempts).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -67,7 +85,11 @@ pub(super) async fn guard(
     }
 }
 
-async fn caller(api: &Api, headers: &HeaderMap) -> Result<Option<Caller>, Fault> {
+async fn caller(
+    api: &Api,
+    headers: &HeaderMap,
+    attempts: &[Freshness],
+) -> Result<Option<Caller>, Fault> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some((scheme, token)) = value.and_then(|value| value.split_once(' ')) else {
         return Ok(None);
@@ -77,11 +99,11 @@ async fn caller(api: &Api, headers: &HeaderMap) -> Result<Option<Caller>, Fault>
     }
     let hash = access::hash_of(token.trim());
     // Every peer has the list; a token that was made a moment ago may need one that is up to date.
-    for freshness in [Freshness::Local, Freshness::Latest] {
+    for freshness in attempts {
         let found =
-            api.node.meta().read(freshness, move |state| query::user_of_token(state, &hash));
-        if let Some(user) = found.await? {
-            return Ok(Some(Caller(user)));
+            api.node.meta().read(*freshness, move |state| query::user_of_token(state, &hash));
+        if let Some((user, id)) = found.await? {
+            return Ok(Some(Caller(user, id)));
         }
     }
     Ok(None)

@@ -44,6 +44,7 @@ pub(super) async fn read(
     params(("upload" = String, Query), ("replicas" = Option<u8>, Query)), responses((status = 201)))]
 pub(super) async fn store(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     cid: CidPath,
     Query(query): Query<Vec<(String, String)>>,
     body: Body,
@@ -58,7 +59,7 @@ pub(super) async fn store(
     let upload = upload
         .ok_or_else(|| Failure::invalid("upload=ID is needed: POST /api/v1/uploads begins one"))?;
     let bytes = body::whole(pieces, BLOCK_BYTES_MAX as usize).await?;
-    api.node.put_block(upload, cid, bytes, options).await?;
+    api.node.put_block(&caller.actor(), upload, (cid, bytes), options).await?;
     Ok(StatusCode::CREATED)
 }
 

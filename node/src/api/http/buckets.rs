@@ -9,7 +9,7 @@ use protocol::api;
 use protocol::metadata::{BucketName, Op, Source, UserName, query};
 use protocol::{Fault, Kind};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
 use super::params::Params;
 use super::problem::Failure;
 use super::{Api, PAGE_MAX, documents, limit_of, named, proposed};
@@ -27,7 +27,7 @@ pub(super) async fn list(
     let limit = limit_of(&mut params)?;
     params.end("after, limit")?;
     let read = move |state: &dyn Source| query::buckets(state, after.as_ref(), limit);
-    let found = api.node.meta().read(Freshness::Latest, read).await?;
+    let found = api.node.meta().read(GUARDED, read).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.name.to_string());
     debug_assert!(limit <= PAGE_MAX);
     Ok(Json(api::Buckets { buckets: found.iter().map(documents::bucket).collect(), next }))

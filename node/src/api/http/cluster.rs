@@ -12,7 +12,7 @@ use protocol::metadata::{Label, Member, MemberState, Op, Outcome, Source, Ticket
 use protocol::topology::Zone;
 use protocol::{Fault, Kind, PeerId, WallTime};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
 use super::params::Params;
 use super::problem::Failure;
 use super::{Api, PAGE_MAX, documents, id_of, named, proposed};
@@ -224,11 +224,8 @@ pub(super) async fn invites(
     caller: Caller,
 ) -> Result<Json<api::Invites>, Failure> {
     caller.must_be_admin()?;
-    let found = api
-        .node
-        .meta()
-        .read(Freshness::Latest, |state| query::tickets(state, None, PAGE_MAX))
-        .await?;
+    let found =
+        api.node.meta().read(GUARDED, |state| query::tickets(state, None, PAGE_MAX)).await?;
     let now = api.node.env().wall();
     let open =
         found.iter().filter(|ticket| ticket.state == TicketState::Open && ticket.expires > now);

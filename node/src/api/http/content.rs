@@ -15,12 +15,11 @@ use protocol::metadata::{NoTag, Op, Outcome, Source, Tag, UserName, query};
 use protocol::topology::ReplicaCount;
 use protocol::{Cid, Fault, Kind, OwnerId};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
 use super::params::{self, Params};
 use super::problem::{self, Failure};
-use super::{Api, body, documents, limit_of, named, proposed};
-use crate::flows::{Root, UploadOptions, new_request};
-use crate::meta::Freshness;
+use super::{Api, body, documents, limit_of, named, proposed, request_id};
+use crate::flows::{Root, UploadOptions};
 
 /// The end of a path that should be a CID, or why it is not even text.
 pub(super) type CidPath = Result<Path<String>, PathRejection>;
@@ -82,12 +81,9 @@ pub(super) async fn store(
     let upload = upload_of(&mut params)?;
     params.end("replicas, chunker, upload")?;
     let stored = match upload {
-        Some(upload) => api.node.upload_part(upload, pieces, options).await?,
+        Some(upload) => api.node.upload_part(&caller.actor(), upload, pieces, options).await?,
         None => {
-            let request = match params::request_id(&headers)? {
-                Some(request) => request,
-                None => new_request(api.node.env()),
-            };
+            let request = request_id(&api, &headers)?;
             api.node.pin_content(caller.actor(), request, pieces, options).await?
         }
     };
@@ -120,7 +116,8 @@ pub(super) async fn pin(
     let (Some(upload), Some(size)) = (upload, size) else {
         return Err(Failure::invalid("upload=ID and size=N are needed"));
     };
-    proposed(&api, &caller, &headers, Op::Pin { root, size, upload }).await?;
+    let op = Op::Pin { root, size, upload };
+    api.node.refer(caller.actor(), request_id(&api, &headers)?, op).await?;
     Ok(StatusCode::CREATED)
 }
 
@@ -142,7 +139,7 @@ pub(super) async fn pins(
     let read = move |state: &dyn Source| {
         query::pins(state, after.as_ref().map(|(root, user)| (root, user)), limit)
     };
-    let found = api.node.meta().read(Freshness::Latest, read).await?;
+    let found = api.node.meta().read(GUARDED, read).await?;
     let next = found.last().filter(|_| found.len() == limit);
     let next = next.map(|last| format!("{}/{}", last.root, last.user));
     let objects = found.iter().map(documents::pin).collect();

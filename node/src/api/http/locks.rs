@@ -9,11 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use protocol::api::{self, LockAnswer, LockOp, LockState};
 use protocol::metadata::{Op, Outcome, Source, query};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
 use super::problem::Failure;
 use super::{Api, documents, proposed};
 use crate::flows::{Acquire, acquire_lock, lock_name};
-use crate::meta::Freshness;
 
 /// How long a lock is kept without a renewal unless its owner says.
 const TTL: Duration = Duration::from_secs(30);
@@ -64,18 +63,8 @@ pub(super) async fn change(
             Some(fence) => {
                 proposed(&api, &caller, &headers, Op::LockRelease { name, owner, fence }).await?
             }
-            None => {
-                // Whoever waits has no fence; who holds the lock would keep it.
-                let wanted = name.clone();
-                let read = move |state: &dyn Source| query::lock(state, &wanted);
-                let held = api.node.meta().read(Freshness::Latest, read).await?;
-                if held.is_some_and(|lock| lock.holder.owner == owner) {
-                    let detail =
-                        format!("{owner} holds {name}: release needs the fence of the grant");
-                    return Err(Failure::invalid(detail));
-                }
-                proposed(&api, &caller, &headers, Op::LockWithdraw { name, owner }).await?
-            }
+            // Whoever waits has no fence.
+            None => proposed(&api, &caller, &headers, Op::LockWithdraw { name, owner }).await?,
         },
     };
     let mut answer =
@@ -104,7 +93,7 @@ pub(super) async fn show(
     let name = lock_name(&name)?;
     let wanted = name.clone();
     let read = move |state: &dyn Source| query::lock(state, &wanted);
-    let found = api.node.meta().read(Freshness::Latest, read).await?;
+    let found = api.node.meta().read(GUARDED, read).await?;
     Ok(Json(match found {
         Some(lock) => api::Lock {
             name: name.to_string(),

@@ -28,7 +28,7 @@ use axum::http::HeaderMap;
 use axum::middleware;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
-use protocol::metadata::{Op, Outcome};
+use protocol::metadata::{Op, Outcome, RequestId};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -72,36 +72,39 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(blocks::begin))
         .routes(routes!(blocks::end))
         .routes(routes!(locks::show, locks::change))
-        .routes(routes!(cluster::show))
-        .routes(routes!(cluster::peers, cluster::add))
         .routes(routes!(cluster::set, cluster::remove))
         .routes(routes!(cluster::drain))
         .routes(routes!(cluster::invites, cluster::invite))
         .routes(routes!(cluster::withdraw))
-        .routes(routes!(repair::show))
-        .routes(routes!(repair::scrub))
-        .routes(routes!(queue::show))
         .routes(routes!(users::whoami))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::remove))
         .routes(routes!(users::tokens, users::create_token))
         .routes(routes!(users::revoke_token));
-    let (guarded, description) = guarded.split_for_parts();
+    let seen: OpenApiRouter<Arc<Api>> = OpenApiRouter::new()
+        .routes(routes!(cluster::show))
+        .routes(routes!(cluster::peers, cluster::add))
+        .routes(routes!(repair::show))
+        .routes(routes!(repair::scrub))
+        .routes(routes!(queue::show));
+    let seen =
+        seen.route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::guard_local));
+    let guard = middleware::from_fn_with_state(Arc::clone(&api), auth::guard);
+    let (guarded, description) = guarded.route_layer(guard.clone()).merge(seen).split_for_parts();
     let description = openapi::document(description);
     let described = move || {
         let description = description.clone();
         async move { openapi::answer(description) }
     };
-    let guard = middleware::from_fn_with_state(Arc::clone(&api), auth::guard);
     let watched: Router<Arc<Api>> = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
     let watched = if api.private_metrics { watched.route_layer(guard.clone()) } else { watched };
-    let described: Router<Arc<Api>> = Router::new().route("/openapi.json", get(described));
+    let described: Router<Arc<Api>> =
+        Router::new().route("/openapi.json", get(described)).route_layer(guard);
     guarded
         .merge(described)
-        .route_layer(guard)
         .merge(watched)
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
@@ -117,12 +120,14 @@ async fn proposed(
     headers: &HeaderMap,
     op: Op,
 ) -> Result<Outcome, Failure> {
-    let request = match params::request_id(headers)? {
-        Some(request) => request,
-        None => new_request(api.node.env()),
-    };
+    let request = request_id(api, headers)?;
     let meta = api.node.meta();
     Ok(propose(meta, request, op, caller.actor()).await?)
+}
+
+/// Returns under which id a request is asked for: the client's, or one that nobody else has.
+fn request_id(api: &Api, headers: &HeaderMap) -> Result<RequestId, Failure> {
+    Ok(params::request_id(headers)?.unwrap_or_else(|| new_request(api.node.env())))
 }
 
 /// Returns what was read of a request's text, or says what is wrong with it.

@@ -20,11 +20,11 @@ use protocol::metadata::{
 };
 use protocol::{Fault, Kind};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
 use super::content::{self, Entity};
 use super::params::{self, Params};
 use super::problem::Failure;
-use super::{Api, body, documents, limit_of, named, proposed};
+use super::{Api, body, documents, limit_of, named, proposed, request_id};
 use crate::flows::{Change, Description, EditAt, Root, new_request};
 use crate::meta::Freshness;
 
@@ -137,7 +137,7 @@ pub(super) async fn read(
     let version = params.take("version")?.map(|text| version_of(&text)).transpose()?;
     let meta = params.flag("meta")?.unwrap_or(false);
     params.end("version, meta")?;
-    let (found, current) = find(&api, &name, version, Freshness::Latest).await?;
+    let (found, current) = find(&api, &name, version, GUARDED).await?;
     let object = documents::object(&name, &found, current);
     if meta {
         return Ok(answered(StatusCode::OK, object));
@@ -214,9 +214,14 @@ pub(super) async fn act(
 ) -> Result<Response, Failure> {
     let name = name_of(&bucket, &key)?;
     let precondition = params::precondition(&headers)?;
+    let refers = matches!(op, ObjectOp::Name { .. });
     let op = op_of(name.clone(), op, precondition)?;
     let told = told_of(&op);
-    let Outcome::Written(written) = proposed(&api, &caller, &headers, op).await? else {
+    let outcome = match refers {
+        true => api.node.refer(caller.actor(), request_id(&api, &headers)?, op).await?,
+        false => proposed(&api, &caller, &headers, op).await?,
+    };
+    let Outcome::Written(written) = outcome else {
         return Err(documents::other_answer().into());
     };
     object_at(&api, &caller, name, written, &told).await
@@ -299,7 +304,7 @@ pub(super) async fn list(
         let exists = query::bucket(state, &wanted)?.is_some();
         Ok((exists, query::list(state, &wanted, &list)?))
     };
-    let (exists, found) = api.node.meta().read(Freshness::Latest, read).await?;
+    let (exists, found) = api.node.meta().read(GUARDED, read).await?;
     if !exists {
         return Err(Fault::new(Kind::NotFound, format!("there is no bucket {bucket}")).into());
     }
@@ -312,7 +317,7 @@ pub(super) async fn list(
 
 /// Lists a page of one user's objects in all buckets.
 #[utoipa::path(get, path = "/api/v1/objects",
-    params(("owner" = String, Query), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
+    params(("owner" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
     responses((status = 200, body = api::Listing)))]
 pub(super) async fn owned(
     State(api): State<Arc<Api>>,
@@ -336,7 +341,7 @@ pub(super) async fn owned(
     let limit = limit_of(&mut params)?;
     params.end("owner, after, limit")?;
     let read = move |state: &dyn Source| query::owned(state, &owner, after.as_ref(), limit);
-    let found = api.node.meta().read(Freshness::Latest, read).await?;
+    let found = api.node.meta().read(GUARDED, read).await?;
     let next = found.last().filter(|_| found.len() == limit);
     let next = next.map(|last| format!("{}/{}", last.name.bucket, last.name.key));
     let objects = found.iter().map(documents::named_object).collect();
@@ -363,7 +368,7 @@ pub(super) async fn versions(
             query::object(state, &wanted.bucket, &wanted.key)?.map(|current| current.version);
         Ok((current, query::versions(state, &wanted.bucket, &wanted.key, after, limit)?))
     };
-    let (current, found) = api.node.meta().read(Freshness::Latest, read).await?;
+    let (current, found) = api.node.meta().read(GUARDED, read).await?;
     if found.is_empty() && after.is_none() {
         return Err(no_object(&name).into());
     }

@@ -88,6 +88,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             _ => &[],
         };
         parameters.extend(headers.iter().map(|name| parameter(name, "header")));
+        for parameter in parameters.iter_mut().filter(|parameter| parameter["name"] == "limit") {
+            parameter["schema"]["minimum"] = 1.into();
+        }
+    }
+    if let Some(body) = operation.get_mut("requestBody") {
+        tell_bytes(body);
     }
     let mut responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     if let Some(responses) = &mut responses
@@ -100,6 +106,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         responses.entry("default").or_insert(refused);
     }
     for (status, response) in responses.into_iter().flatten() {
+        tell_bytes(response);
         let meaning = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
         let meaning = meaning.and_then(|status| status.canonical_reason()).unwrap_or("An answer");
         if response.get("description").is_none_or(|text| text == "") {
@@ -108,10 +115,20 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
+/// Says of a body of bytes that it is one: routes can only call it an array.
+fn tell_bytes(body: &mut Value) {
+    let contents = body.get_mut("content").and_then(Value::as_object_mut);
+    for (kind, content) in contents.into_iter().flatten() {
+        if kind == "application/octet-stream" {
+            content["schema"] = json!({ "type": "string", "format": "binary" });
+        }
+    }
+}
+
 /// Says whether changes at this path take the id of a request. What makes secrets does not: they are told once.
 fn is_repeatable(path: &str) -> bool {
     let rest = path.strip_prefix("/api/v1/").unwrap_or_default();
-    let is_kind = ["buckets", "users", "content", "cluster/peers"];
+    let is_kind = ["buckets", "users", "content", "locks", "cluster/peers"];
     is_kind.iter().any(|kind| rest.starts_with(kind)) && !rest.ends_with("tokens")
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use protocol::api;
 use protocol::metadata::{Label, Op, Outcome, Role, Source, UserName, query};
 use protocol::{Fault, Kind};
 
-use super::auth::Caller;
+use super::auth::{Caller, GUARDED};
+use super::params::Params;
 use super::problem::Failure;
-use super::{Api, PAGE_MAX, documents, id_of, named, proposed};
+use super::{Api, documents, id_of, limit_of, named, proposed};
 use crate::access;
 use crate::env::Env;
 use crate::meta::Freshness;
@@ -22,19 +23,24 @@ pub(super) async fn whoami(caller: Caller) -> Json<api::User> {
     Json(documents::user(&caller.0))
 }
 
-/// Lists the users. For administrators.
-#[utoipa::path(get, path = "/api/v1/users", responses((status = 200, body = api::Users)))]
+/// Lists a page of the users. For administrators.
+#[utoipa::path(get, path = "/api/v1/users",
+    params(("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
+    responses((status = 200, body = api::Users)))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<api::Users>, Failure> {
     caller.must_be_admin()?;
-    let found = api
-        .node
-        .meta()
-        .read(Freshness::Latest, |state| query::users(state, None, PAGE_MAX))
-        .await?;
-    Ok(Json(api::Users { users: found.iter().map(documents::user).collect() }))
+    let mut params = Params::new(query);
+    let after = params.take("after")?.map(|text| named(UserName::new(&text))).transpose()?;
+    let limit = limit_of(&mut params)?;
+    params.end("after, limit")?;
+    let read = move |state: &dyn Source| query::users(state, after.as_ref(), limit);
+    let found = api.node.meta().read(GUARDED, read).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|last| last.name.to_string());
+    Ok(Json(api::Users { users: found.iter().map(documents::user).collect(), next }))
 }
 
 /// Makes a user. For administrators.
@@ -68,19 +74,24 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists tokens: all for administrators, else one's own.
-#[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, body = api::Tokens)))]
+/// Lists a page of tokens: of all users for administrators, else one's own.
+#[utoipa::path(get, path = "/api/v1/tokens",
+    params(("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
+    responses((status = 200, body = api::Tokens)))]
 pub(super) async fn tokens(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<api::Tokens>, Failure> {
+    let mut params = Params::new(query);
+    let after = params.take("after")?.map(|text| id_of(&text, "a token")).transpose()?;
+    let limit = limit_of(&mut params)?;
+    params.end("after, limit")?;
     let of = (!caller.is_admin()).then(|| caller.0.name.clone());
-    let found = api
-        .node
-        .meta()
-        .read(Freshness::Latest, move |state| query::tokens(state, of.as_ref(), None, PAGE_MAX))
-        .await?;
-    Ok(Json(api::Tokens { tokens: found.iter().map(documents::token).collect() }))
+    let read = move |state: &dyn Source| query::tokens(state, of.as_ref(), after, limit);
+    let found = api.node.meta().read(GUARDED, read).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|last| last.id.to_string());
+    Ok(Json(api::Tokens { tokens: found.iter().map(documents::token).collect(), next }))
 }
 
 /// Makes a token; its secret is shown this once.

@@ -15,8 +15,8 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, stream};
 use protocol::dag::ByteRange;
 use protocol::metadata::{
-    Actor, Asked, Content, ObjectName, ObjectVersion, Precondition, RequestId, Source, SourceError,
-    Tag, Written, check, may_write, query,
+    Asked, Content, ObjectName, ObjectVersion, Precondition, RequestId, Source, SourceError, Tag,
+    Written, check, may_write, query,
 };
 use protocol::{Cid, Fault, Kind};
 
@@ -152,11 +152,11 @@ async fn attempt<E: Env>(
 ) -> Result<Attempt, Fault> {
     let (name, actor, ids) = (change.name.clone(), change.actor.clone(), attempts.to_vec());
     let read = move |state: &dyn Source| {
-        let may = match (query::bucket(state, &name.bucket)?, &actor) {
-            (Some(bucket), Actor::User(user)) => {
+        let may = match (query::bucket(state, &name.bucket)?, actor.user()) {
+            (Some(bucket), Some(user)) => {
                 query::user(state, user)?.is_some_and(|user| may_write(&bucket, &user))
             }
-            (None, _) | (_, Actor::System) => true,
+            (None, _) | (_, None) => true,
         };
         Ok((next_of(state, &ids)?, may, query::object(state, &name.bucket, &name.key)?))
     };

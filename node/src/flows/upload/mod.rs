@@ -4,6 +4,7 @@
 //! [`protocol::transfer::Upload`] chooses targets and says when to acknowledge; the late copies go on after
 //! that. What a failed upload stored is released again. Never: holds more of the object than its window.
 
+mod adopt;
 mod copy;
 mod spread;
 
@@ -26,6 +27,7 @@ use tracing::{debug, info};
 
 use super::Context;
 use crate::env::Env;
+pub(super) use adopt::adopt;
 pub(super) use copy::Copy;
 use spread::{Spread, Way};
 

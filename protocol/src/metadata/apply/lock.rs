@@ -126,6 +126,11 @@ impl Step<'_> {
     }
 
     pub(super) fn withdraw(&mut self, name: &LockName, owner: &LockName) -> Result<Outcome, Stop> {
+        let lock: Option<Lock> = self.get(&keys::lock(name))?;
+        // Told that it has no place any more, a holder would keep everybody waiting for as long as its lease lasts.
+        if let Some(lock) = lock.filter(|lock| lock.holder.owner == *owner) {
+            return Err(Refusal::HoldsLock { name: lock.name, owner: lock.holder.owner }.into());
+        }
         if let Some(place) = self.get::<u64>(&keys::waiter_of(name, owner))? {
             self.remove_waiter(name, place)?;
         }

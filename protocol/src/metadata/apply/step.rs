@@ -12,7 +12,7 @@ use crate::metadata::name::{BucketName, UserName};
 use crate::metadata::refusal::{Bounded, Need, Refusal};
 use crate::metadata::source::{Draft, Source, SourceError};
 use crate::metadata::table;
-use crate::metadata::value::{Bucket, Role, Settings, Totals, User};
+use crate::metadata::value::{Bucket, Role, Settings, Token, Totals, User};
 
 /// Why a command goes no further.
 #[derive(Debug)]
@@ -69,15 +69,27 @@ impl<'a> Step<'a> {
         if self.draft.get(keys::SETTINGS)?.is_none() {
             return Err(Refusal::NotFounded.into());
         }
-        self.rights = match actor {
-            Actor::System => Rights::System,
-            Actor::User(name) => match self.get::<User>(&keys::user(name))? {
+        if let Actor::Bearer { user, token } = actor
+            && !self.is_token_of(*token, user)?
+        {
+            return Err(Refusal::TokenRevoked { id: *token }.into());
+        }
+        self.rights = match actor.user() {
+            None => Rights::System,
+            Some(name) => match self.get::<User>(&keys::user(name))? {
                 None => return Err(Refusal::UnknownActor { user: name.clone() }.into()),
                 Some(User { role: Role::Admin, .. }) => Rights::Admin(name.clone()),
                 Some(User { role: Role::User, .. }) => Rights::User(name.clone()),
             },
         };
         Ok(())
+    }
+
+    /// Says whether a token is valid and a user's.
+    fn is_token_of(&self, id: u64, user: &UserName) -> Result<bool, Stop> {
+        let hash: Option<[u8; 32]> = self.get(&keys::token_id(id))?;
+        let token: Option<Token> = hash.map_or(Ok(None), |hash| self.get(&keys::token(&hash)))?;
+        Ok(token.is_some_and(|token| token.user == *user))
     }
 
     // ---- Values ----------------------------------------------------------------------------

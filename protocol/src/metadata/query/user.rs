@@ -28,13 +28,17 @@ pub fn users(
     Ok(table::values(source, &[keys::table::USER], from.as_deref(), page(limit))?)
 }
 
-/// Returns the user whose requests a token makes, by the SHA-256 of its secret. Cost: two reads.
+/// Returns the user whose requests a token makes, and the token's id, by the SHA-256 of its secret. Cost: two reads.
 ///
 /// # Errors
 /// [`SourceError`] when the state cannot be read.
-pub fn user_of_token(source: &dyn Source, hash: &[u8; 32]) -> Result<Option<User>, SourceError> {
+pub fn user_of_token(
+    source: &dyn Source,
+    hash: &[u8; 32],
+) -> Result<Option<(User, u64)>, SourceError> {
     let token: Option<Token> = table::get(source, &keys::token(hash))?;
-    token.map_or(Ok(None), |token| user(source, &token.user))
+    let Some(token) = token else { return Ok(None) };
+    Ok(user(source, &token.user)?.map(|user| (user, token.id)))
 }
 
 /// Returns tokens in the order in which they were made, behind `after`: of one user, or of all.
