@@ -165,6 +165,27 @@ fn a_job_beyond_its_bounds_is_invalid() {
     assert!(desk.stored.rows.is_empty());
 }
 
+#[test]
+fn of_jobs_that_come_together_the_largest_begin_first() {
+    let mut desk = Desk::new();
+    let mut lease = desk.begin();
+    // The last one is older than the others by enough to come first.
+    for (created, bytes) in [(1_000, 2), (1_300, 9), (1_999, 5), (2_000, 99), (999, 1)] {
+        desk.step(enqueue(created, repair(bytes << 20)));
+    }
+    let mut order = Vec::new();
+    loop {
+        let out = desk.finish(lease, Outcome::Done);
+        let Some(next) = begun(&out) else { break };
+        order.extend(out.iter().find_map(|output| {
+            let Output::Run { job, .. } = output else { return None };
+            Some(job.spec.bytes >> 20)
+        }));
+        lease = next;
+    }
+    assert_eq!(order, [1, 9, 5, 2, 99]);
+}
+
 // ---- Attempts ------------------------------------------------------------------------------
 
 #[test]
