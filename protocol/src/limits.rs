@@ -438,6 +438,9 @@ pub const WORK_FADE: Duration = Duration::from_millis(250);
 /// How long a peer that was told of work waits before it is told again, if it did not come for it.
 pub const WORK_HINT: Duration = Duration::from_millis(200);
 
+/// Peers that one search for work reaches: what a single message of a member may make others send.
+pub const WORK_SEEK_PEERS_MAX: u8 = 8;
+
 /// Questions for work of one peer that are not answered for good.
 pub const WORK_ASKS_MAX: usize = 256;
 

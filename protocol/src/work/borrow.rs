@@ -15,9 +15,8 @@ impl Queue {
         from: PeerId,
         answer: Answer,
         jobs: Vec<Lent>,
-        out: &mut Vec<Output>,
     ) -> bool {
-        let is_answer = self.thief.granted(now, from, answer, jobs.is_empty(), out);
+        let is_answer = self.thief.granted(now, from, answer, jobs.is_empty());
         if !is_answer && !self.planted.ask_not_checked {
             return false;
         }

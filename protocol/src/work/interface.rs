@@ -36,21 +36,21 @@ pub enum Share {
 pub struct Policy {
     /// Jobs worked on at a time: 1..=`WORK_SLOTS_MAX`.
     pub slots: usize,
-    /// Peers that are asked at a time how much they have; 0 for a peer that never asks. Of two random ones the
-    /// better is far better than one; a third adds messages and little else.
-    pub probes: usize,
+    /// Peers that a search reaches, one after the other, until one of them has something: at most [`WORK_SEEK_PEERS_MAX`](crate::limits::WORK_SEEK_PEERS_MAX);
+    /// 0 for a peer that never searches. A second makes up for many that have nothing; a third adds messages and little else.
+    pub asked: u8,
     /// What a thief gets.
     pub share: Share,
-    /// Searches in a row without success after which a peer says that it waits for work; 0 for one that never
-    /// does. Without it, work that all comes to one peer of many is found by chance. Too soon costs messages where the
-    /// work of all comes to its end.
+    /// Searches in a row without success after which a peer says that it waits for work, and searches no more; 0 for one
+    /// that never does. Without it, work that all comes to one peer of many is found by chance. Too soon costs messages
+    /// where the work of all comes to its end.
     pub wait_after: u32,
-    /// Pause after nothing was found; twice as long after each further time. A job or two: in less, little changes.
-    /// Guess: a tenth of a second for a block over a slow link; measured at that.
+    /// For how long an answer to a search is waited for before the next; twice as long after each further one. A job or
+    /// two: in less, little changes. Guess: a tenth of a second for a block over a slow link; measured at that.
     pub pause: Duration,
     /// Longest pause, after it was doubled again and again: what an idle peer costs others.
     pub pause_max: Duration,
-    /// How long an answer is waited for.
+    /// How long the answer of a peer is waited for that said that it has work.
     pub patience: Duration,
 }
 
@@ -58,10 +58,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             slots: 1,
-            probes: 2,
+            asked: 2,
             share: Share::Half,
             wait_after: 3,
-            pause: Duration::from_millis(200),
+            pause: Duration::from_millis(125),
             pause_max: Duration::from_secs(10),
             patience: Duration::from_secs(2),
         }

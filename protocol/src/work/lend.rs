@@ -74,6 +74,27 @@ impl Queue {
         }
     }
 
+    /// Gives a peer half of what waits, as the answer to its question. Says whether there was anything.
+    pub(super) fn give_half(
+        &mut self,
+        now: Instant,
+        to: PeerId,
+        ask: u64,
+        fit: Fit<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        self.hints.came(to);
+        let jobs = self.lend(now, to, Part::HALF, fit, out);
+        if jobs.is_empty() {
+            return false;
+        }
+        self.grant(to, Answer { ask, number: 0 }, jobs, 1, out);
+        if self.ready.for_alone(to).next().is_some() {
+            self.hints.work_for(to);
+        }
+        true
+    }
+
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {
         let of_others = || self.taken.get(id).map(|loan| &loan.lent.job);
         if id.origin == self.own {

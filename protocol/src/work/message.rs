@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{Job, JobId};
 use super::load::Load;
+use crate::PeerId;
 use crate::format::FormatError;
 use crate::format::{decode, encode};
 use crate::limits::{
     FRAME_BODY_BYTES_MAX, WORK_ANSWERS_MAX, WORK_GRANT_JOBS_MAX, WORK_LEASE, WORK_REASON_BYTES_MAX,
-    WORK_REPORT_JOBS_MAX,
+    WORK_REPORT_JOBS_MAX, WORK_SEEK_PEERS_MAX,
 };
 
 /// The right to do a job, by its name: the job, and the fencing token under which it was lent.
@@ -63,7 +64,7 @@ pub struct Done {
 /// A message between two peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// An idle peer asks how much work waits.
+    /// A peer asks how much work waits.
     Probe {
         /// Names the question. Never used twice by one peer.
         ask: u64,
@@ -111,6 +112,16 @@ pub enum Message {
         /// Which.
         leases: Vec<LeaseName>,
     },
+    /// An idle peer asks for half of what waits, wherever that is. Answered by a [`Message::Grant`] to the thief from
+    /// whoever has something; who has nothing passes the question on, and the last one drops it.
+    Seek {
+        /// Names the question.
+        ask: u64,
+        /// Who is idle.
+        thief: PeerId,
+        /// How many more may be asked; below [`WORK_SEEK_PEERS_MAX`].
+        more: u8,
+    },
 }
 
 impl Message {
@@ -157,6 +168,7 @@ impl Message {
                 done.len() + held.len() <= WORK_REPORT_JOBS_MAX && done.iter().all(is_valid)
             }
             Self::Lost { leases } => leases.len() <= WORK_REPORT_JOBS_MAX,
+            Self::Seek { more, .. } => *more < WORK_SEEK_PEERS_MAX,
         }
     }
 }

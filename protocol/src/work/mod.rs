@@ -6,8 +6,8 @@
 //! token says whose word counts, not who worked.
 //! Never: does a job; knows placement (the caller says what suits whom).
 //! Source: Blumofe and Leiserson, "Scheduling multithreaded computations by work stealing", 1999 (pull);
-//! Mitzenmacher, "The power of two choices in randomized load balancing", 2001 (probe two); Saraswat et al.,
-//! "Lifeline-based global load balancing", 2011 (whoever asked in vain is served when there is work).
+//! Graham, "Bounds on multiprocessing timing anomalies", 1969 (largest first); Saraswat et al., "Lifeline-based global load
+//! balancing", 2011 (whoever asked in vain is served when there is work).
 
 mod borrow;
 mod hints;

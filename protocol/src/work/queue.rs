@@ -14,7 +14,7 @@ use super::ledger::{Ledger, State};
 use super::lend::{Pile, weight_of};
 use super::load::{Load, Meter};
 use super::message::{Done, LeaseName, Message, Outcome};
-use super::ready::{Part, Ready};
+use super::ready::Ready;
 use super::steal::{Answer, Thief};
 use super::summary::Moves;
 use super::taken::Taken;
@@ -315,14 +315,18 @@ impl Queue {
             }
             Message::Load { ask, load } => {
                 let is_hungry = self.is_hungry();
-                self.thief.probed(now, from, ask, load, is_hungry, out);
+                self.thief.told(now, from, ask, load, is_hungry, out);
             }
             Message::Steal { ask } => {
-                self.hints.came(from);
-                let jobs = self.lend(now, from, Part::HALF, fit, out);
-                self.grant(from, Answer { ask, number: 0 }, jobs, 1, out);
-                if self.ready.for_alone(from).next().is_some() {
-                    self.hints.work_for(from);
+                if !self.give_half(now, from, ask, fit, out) {
+                    self.grant(from, Answer { ask, number: 0 }, Vec::new(), 1, out);
+                }
+            }
+            Message::Seek { ask, thief, more } => {
+                // Who passed it on may know others than this peer does.
+                let is_known = thief == from || self.thief.knows(thief);
+                if thief != self.own && is_known && !self.give_half(now, thief, ask, fit, out) {
+                    self.thief.pass_on(ask, thief, more, out);
                 }
             }
             Message::Wait { ask } => {
@@ -337,7 +341,7 @@ impl Queue {
             Message::Grant { ask, number, jobs, reach } => {
                 let bytes = weight_of(&jobs);
                 let pile = Pile { reach: reach.into(), jobs: jobs.len() as u64, bytes };
-                if self.receive(now, from, Answer { ask, number }, jobs, out) && reach > 1 {
+                if self.receive(now, from, Answer { ask, number }, jobs) && reach > 1 {
                     self.begin(now, out);
                     self.serve(now, pile, fit, out);
                     // With the others that wait here it is for somebody else to share.

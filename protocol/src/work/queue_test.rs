@@ -4,6 +4,7 @@
 //! version, and a decision record. Lines are only added.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use super::testing::{Stored, enqueue, id, repair, spec};
 use super::waiters::Waiters;
@@ -16,8 +17,9 @@ use crate::limits::{
     JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, PARTITIONS, WORK_ANSWERS_MAX, WORK_ATTEMPTS_MAX,
     WORK_BUSY_PAUSE, WORK_FADE, WORK_GRANT_JOBS_MAX, WORK_JOBS_MAX, WORK_LEASE,
     WORK_REASON_BYTES_MAX, WORK_REPORT_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
+    WORK_SEEK_PEERS_MAX,
 };
-use crate::{Cid, Codec, Instant, Kind, Prng, WallTime};
+use crate::{Cid, Codec, Instant, Kind, PeerId, Prng, WallTime};
 
 /// A queue of the peer 1, what it stored, and the time.
 struct Desk {
@@ -163,6 +165,27 @@ fn a_job_beyond_its_bounds_is_invalid() {
         assert_eq!(fault.kind, Kind::Invalid);
     }
     assert!(desk.stored.rows.is_empty());
+}
+
+#[test]
+fn of_jobs_that_come_together_the_largest_begin_first() {
+    let mut desk = Desk::new();
+    let mut lease = desk.begin();
+    // The last one is older than the others by enough to come first.
+    for (created, bytes) in [(1_000, 2), (1_300, 9), (1_999, 5), (2_000, 99), (999, 1)] {
+        desk.step(enqueue(created, repair(bytes << 20)));
+    }
+    let mut order = Vec::new();
+    loop {
+        let out = desk.finish(lease, Outcome::Done);
+        let Some(next) = begun(&out) else { break };
+        order.extend(out.iter().find_map(|output| {
+            let Output::Run { job, .. } = output else { return None };
+            Some(job.spec.bytes >> 20)
+        }));
+        lease = next;
+    }
+    assert_eq!(order, [1, 9, 5, 2, 99]);
 }
 
 // ---- Attempts ------------------------------------------------------------------------------
@@ -371,6 +394,104 @@ fn each_answer_counts_once() {
     assert_eq!(desk.queue.summary().taken, 3);
 }
 
+fn sent(out: Vec<Output>) -> Vec<Message> {
+    let message = |output| {
+        let Output::Send { message, .. } = output else { return None };
+        Some(message)
+    };
+    out.into_iter().filter_map(message).collect()
+}
+
+#[test]
+fn a_peer_that_waits_searches_no_more() {
+    let mut desk = Desk::new();
+    let mut rounds =
+        vec![sent(desk.step(Input::Peers { peers: vec![id(2), id(3), id(4), id(5)] }))];
+    for _ in 0..8 {
+        let pause = desk.queue.next_deadline().expect("it goes on").since(desk.now);
+        rounds.push(sent(desk.wait(pause)));
+    }
+    let is_search = |sent: &[Message]| matches!(sent, [Message::Seek { .. }]);
+    let searches = rounds.iter().take_while(|sent| is_search(sent)).count();
+    assert_eq!(u32::try_from(searches), Ok(Policy::default().wait_after), "{rounds:?}");
+    // One, two and four places before it.
+    let is_wait = |sent: &[Message]| {
+        sent.len() == 3 && sent.iter().all(|message| matches!(message, Message::Wait { .. }))
+    };
+    assert!(rounds[searches..].iter().all(|sent| is_wait(sent)), "{rounds:?}");
+}
+
+#[test]
+fn a_question_goes_on_until_somebody_has_something() {
+    let thief = id(2);
+    let seek = |more| Message::Seek { ask: 9, thief, more };
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![thief, id(3), id(4)] });
+    // With nothing it is passed on as often as it says, and never to whoever asks.
+    let mut reached = BTreeSet::new();
+    for _ in 0..40 {
+        let out = desk.hear(4, seek(2));
+        let [Output::Send { to, message }] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(*message, seek(1));
+        reached.insert(*to);
+    }
+    assert_eq!(reached, BTreeSet::from([id(3), id(4)]));
+    assert_eq!(desk.hear(4, seek(0)), []);
+    // With something it is answered, to whoever asks.
+    desk.begin();
+    desk.step(enqueue(1, repair(1)));
+    let stranger = Message::Seek { ask: 9, thief: id(7), more: 2 };
+    assert_eq!(desk.hear(4, stranger), [], "nobody knows that peer");
+    let out = desk.hear(4, seek(0));
+    assert_eq!(granted(&out).map(|(ask, number, jobs)| (ask, number, jobs.len())), Some((9, 0, 1)));
+    assert!(out.iter().all(|o| !matches!(o, Output::Send { to, .. } if *to != thief)), "{out:?}");
+}
+
+#[test]
+fn a_search_is_answered_once_by_anybody_who_is_known() {
+    let mut desk = Desk::new();
+    let out = desk.step(Input::Peers { peers: vec![id(2), id(3), id(4)] });
+    let Some(Output::Send { message: Message::Seek { ask, thief, .. }, .. }) = out.last() else {
+        panic!("{out:?}")
+    };
+    assert_eq!(*thief, id(1));
+    let ask = *ask;
+    let grant = |job| Message::Grant { ask, number: 0, jobs: vec![lent(job)], reach: 1 };
+    for (from, job, taken) in [(9, 1, 0), (4, 2, 1), (4, 3, 1), (3, 4, 1)] {
+        desk.hear(from, grant(job));
+        assert_eq!(desk.queue.summary().taken, taken, "{from}");
+    }
+}
+
+#[test]
+fn what_is_given_is_of_all_priorities_and_of_few_queues() {
+    // Given eight jobs of each of four queues, half of them urgent.
+    let mut desk = Desk::new();
+    let out = desk.step(Input::Peers { peers: vec![id(2)] });
+    let Some(Output::Send { message: Message::Seek { ask, .. }, .. }) = out.last() else {
+        panic!("{out:?}")
+    };
+    let jobs = (0..32u64).map(|number| {
+        let mut lent = lent(number);
+        lent.job.id.origin = id(11 + u8::try_from(number / 2 % 4).unwrap());
+        lent.job.spec.bytes = 1 << 20;
+        let is_urgent = number < 16;
+        lent.job.spec.priority = if is_urgent { Priority::Urgent } else { Priority::Idle };
+        lent
+    });
+    let grant = Message::Grant { ask: *ask, number: 0, jobs: jobs.collect(), reach: 1 };
+    assert!(begun(&desk.hear(2, grant)).is_some());
+
+    let out = desk.hear(2, Message::Steal { ask: 9 });
+
+    let (_, _, given) = granted(&out).expect("there is enough");
+    let urgent = given.iter().filter(|lent| lent.job.spec.priority == Priority::Urgent).count();
+    // One of the urgent ones runs.
+    assert!((15..=16).contains(&given.len()) && (7..=8).contains(&urgent), "{urgent} of {given:?}");
+    let queues: BTreeSet<PeerId> = given.iter().map(|lent| lent.job.id.origin).collect();
+    assert!(queues.len() <= 3, "{queues:?}");
+}
+
 #[test]
 fn answers_are_counted_on_when_a_question_arrives_again() {
     let mut waiters = Waiters::default();
@@ -463,6 +584,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("Grant", Message::Grant { ask: 300, number: 3, jobs: vec![lent(300)], reach: 301 }),
         ("Report", Message::Report { done, held: vec![lease] }),
         ("Lost", Message::Lost { leases: vec![lease] }),
+        ("Seek", Message::Seek { ask: 300, thief: id(2), more: 3 }),
     ]
 }
 
@@ -516,6 +638,7 @@ fn what_is_beyond_a_bound_or_of_another_version_is_refused() {
         grant(WORK_ANSWERS_MAX, lent(1)),
         grant(0, long_lease),
         grant(0, huge),
+        Message::Seek { ask: 1, thief: id(3), more: WORK_SEEK_PEERS_MAX },
         Message::Report { done: vec![failed], held: Vec::new() },
         Message::Lost { leases: vec![lease; WORK_REPORT_JOBS_MAX + 1] },
     ];

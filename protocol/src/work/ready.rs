@@ -2,6 +2,7 @@
 //!
 //! Owned by [`super::Queue`]; holds jobs of this peer and of others alike. Never: knows leases.
 
+use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::interface::{Share, Suits};
@@ -12,10 +13,19 @@ use crate::{PeerId, WallTime};
 /// Jobs that are looked at for one grant: by bytes, half of them are a full grant.
 const SCAN_JOBS_MAX: usize = 2 * WORK_GRANT_JOBS_MAX;
 
+/// Jobs that come within this time, in milliseconds, count as equally old, and the largest of them begin first: all work
+/// ends when the last job does, and a small one left for the end delays that less. Clocks of peers differ by as much.
+const AGE_MILLIS: u64 = 1_000;
+
 /// Where a job stands in the order.
+///
+/// Source: Graham, "Bounds on multiprocessing timing anomalies", 1969 (largest first).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     priority: Priority,
+    /// When it was created, in [`AGE_MILLIS`].
+    age: u64,
+    bytes: Reverse<u64>,
     created: WallTime,
     id: JobId,
 }
@@ -24,12 +34,20 @@ impl Place {
     /// Before every other.
     const FIRST: Self = Self {
         priority: Priority::Urgent,
+        age: 0,
+        bytes: Reverse(u64::MAX),
         created: WallTime::from_unix_millis(0),
         id: JobId { origin: PeerId::from_public_key([0; 32]), number: 0 },
     };
 
     const fn of(job: &Job) -> Self {
-        Self { priority: job.spec.priority, created: job.created, id: job.id }
+        Self {
+            priority: job.spec.priority,
+            age: job.created.as_unix_millis() / AGE_MILLIS,
+            bytes: Reverse(job.weight()),
+            created: job.created,
+            id: job.id,
+        }
     }
 }
 
@@ -139,30 +157,33 @@ impl Ready {
 
     /// Returns the jobs that somebody gets who is to have `part` of the bytes: those that suit
     /// him well before others, of either evenly from the urgent to the idle ones, so that both sides begin
-    /// with what is urgent. At least one, if any suits. Cost: O(jobs looked at).
+    /// with what is urgent, and those of few queues, since each of them wants a report. At least one, if any suits.
+    /// Cost: O(jobs looked at · log queues).
     pub(super) fn choose(
         &self,
         share: Share,
         part: Part,
         suits: impl Fn(JobId) -> Suits,
     ) -> Vec<JobId> {
-        let mut classes: [Vec<(JobId, u64)>; 2] = [Vec::new(), Vec::new()];
+        let mut classes: [Vec<Candidate>; 2] = [Vec::new(), Vec::new()];
         let movable = self.jobs.iter().filter(|(_, weight)| weight.may_move);
         let mut seen_bytes = 0u64;
         for (place, weight) in movable.take(SCAN_JOBS_MAX) {
             seen_bytes = seen_bytes.saturating_add(weight.bytes);
+            let candidate =
+                Candidate { id: place.id, priority: place.priority, bytes: weight.bytes };
             match suits(place.id) {
-                Suits::Well => classes[0].push((place.id, weight.bytes)),
-                Suits::Enough => classes[1].push((place.id, weight.bytes)),
+                Suits::Well => classes[0].push(candidate),
+                Suits::Enough => classes[1].push(candidate),
                 Suits::Not => {}
             }
         }
-        let first = classes.iter().flatten().map(|(id, _)| *id).next();
+        let first = classes.iter().flatten().map(|candidate| candidate.id).next();
         let mut chosen = Vec::new();
         if share == Share::Half {
             let mut quota = part.of(seen_bytes);
             for class in &classes {
-                quota = spread(class, quota, &mut chosen);
+                quota = divide(class, quota, &mut chosen);
             }
             chosen.truncate(WORK_GRANT_JOBS_MAX);
         }
@@ -173,23 +194,57 @@ impl Ready {
     }
 }
 
-/// Chooses jobs worth about `quota` bytes, evenly from all of a class. Returns what is left of the quota.
-fn spread(class: &[(JobId, u64)], quota: u64, chosen: &mut Vec<JobId>) -> u64 {
-    let total: i128 = class.iter().map(|(_, bytes)| i128::from(*bytes)).sum();
+/// A job that somebody may get.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    id: JobId,
+    priority: Priority,
+    bytes: u64,
+}
+
+fn total_of(candidates: &[Candidate]) -> i128 {
+    candidates.iter().map(|candidate| i128::from(candidate.bytes)).sum()
+}
+
+/// Chooses jobs worth about `quota` bytes of a class: as much of each priority, and of that all jobs of one queue before
+/// any of the next. Returns what is left of the quota.
+fn divide(class: &[Candidate], quota: u64, chosen: &mut Vec<JobId>) -> u64 {
+    let total = total_of(class);
     if total == 0 {
         return quota;
     }
     let wanted = i128::from(quota).min(total);
-    // What the thief is owed so far, times `total`. A job goes to whom that brings closer to even.
-    let (mut owed, mut given) = (0i128, 0u64);
-    for (id, bytes) in class {
-        let scaled = i128::from(*bytes) * total;
-        owed += i128::from(*bytes) * wanted;
-        if 2 * owed >= scaled {
-            owed -= scaled;
-            given = given.saturating_add(*bytes);
-            chosen.push(*id);
+    // What the thief is owed so far, and what it got.
+    let (mut owed, mut given) = (0i128, 0i128);
+    for equals in class.chunk_by(|one, next| one.priority == next.priority) {
+        owed += total_of(equals) * wanted / total;
+        let mut queues: BTreeMap<PeerId, Vec<Candidate>> = BTreeMap::new();
+        for candidate in equals {
+            queues.entry(candidate.id.origin).or_default().push(*candidate);
+        }
+        for of_queue in queues.into_values() {
+            let bytes = spread(&of_queue, owed, chosen);
+            owed -= bytes;
+            given += bytes;
         }
     }
-    quota.saturating_sub(given)
+    quota.saturating_sub(u64::try_from(given).unwrap_or(u64::MAX))
+}
+
+/// Chooses jobs worth about `wanted` bytes, evenly from all, in their order. Returns what they come to.
+fn spread(candidates: &[Candidate], wanted: i128, chosen: &mut Vec<JobId>) -> i128 {
+    let total = total_of(candidates);
+    let wanted = wanted.clamp(0, total);
+    // What the thief is owed so far, times `total`. A job goes to whom that brings closer to even.
+    let (mut owed, mut given) = (0i128, 0i128);
+    for candidate in candidates {
+        let bytes = i128::from(candidate.bytes);
+        owed += bytes * wanted;
+        if 2 * owed >= bytes * total {
+            owed -= bytes * total;
+            given += bytes;
+            chosen.push(candidate.id);
+        }
+    }
+    given
 }

@@ -1,9 +1,10 @@
 //! The thief: whom an idle peer asks for work, when, and when it stops asking.
 //!
-//! Owned by [`super::Queue`], which says whether this peer is hungry. Probes two peers drawn at random, asks the better one,
-//! and pauses for ever longer when there is nothing. After a few pauses it says to some that it waits. An answer counts if
-//! it is to a question of this process that is open, and once by its number: so what is granted is at one place, however
-//! often the grant arrives. Never: touches jobs.
+//! Owned by [`super::Queue`], which says whether this peer is hungry. Asks a peer drawn at random, which passes the question on
+//! when it has nothing, and pauses for ever longer while nobody answers. After a few searches it says to some that it
+//! waits, and searches no more: who waits is served when work comes, and would take of the shares of others. An answer
+//! counts if it is to a question of this process that is open, and once by its number: so what is granted is at one
+//! place, however often the grant arrives. Never: touches jobs.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use super::interface::{Output, Policy};
 use super::load::Load;
 use super::message::Message;
-use crate::limits::{CLUSTER_PEERS_MAX, WORK_ASKS_MAX, WORK_WAIT};
+use crate::limits::{CLUSTER_PEERS_MAX, WORK_ASKS_MAX, WORK_SEEK_PEERS_MAX, WORK_WAIT};
 use crate::{Instant, PeerId, Prng};
 
 /// Doublings of the pause.
@@ -22,12 +23,10 @@ const DOUBLINGS_MAX: u32 = 16;
 enum Phase {
     /// Not looking.
     Content,
-    /// Waiting for the answers to probes.
-    Probing { asks: Vec<u64>, best: Option<(PeerId, Load)>, until: Instant },
-    /// Waiting for what a peer gives.
+    /// Waiting for what a peer gives that has work.
     Asking { ask: u64, until: Instant },
-    /// Found nothing.
-    Pausing { until: Instant },
+    /// Waiting for an answer to a search, if there is one, or for the time of the next.
+    Pausing { search: Option<u64>, until: Instant },
 }
 
 /// Which answer to which question a grant is.
@@ -40,7 +39,8 @@ pub(super) struct Answer {
 /// A question that may be answered.
 #[derive(Clone, Copy, Debug)]
 struct Ask {
-    peer: PeerId,
+    /// Who may answer; `None` for whoever is known.
+    peer: Option<PeerId>,
     until: Instant,
     /// Which of its answers came, a bit for each.
     answered: u32,
@@ -56,7 +56,7 @@ pub(super) struct Thief {
     peers: Vec<PeerId>,
     asks: BTreeMap<u64, Ask>,
     phase: Phase,
-    /// Searches in a row that found nothing.
+    /// Pauses in a row after which nothing was found, the present one included. The most that count while this peer waits.
     misses: u32,
     /// Who told of work, unasked, and until when that counts.
     hint: Option<(PeerId, Instant)>,
@@ -100,54 +100,49 @@ impl Thief {
         }
         match &self.phase {
             Phase::Content if is_hungry => self.search(now, out),
-            Phase::Pausing { until } if *until <= now && is_hungry => self.search(now, out),
+            Phase::Pausing { until, .. } if *until <= now && is_hungry => self.search(now, out),
             Phase::Pausing { .. } if !is_hungry => self.phase = Phase::Content,
-            Phase::Probing { until, .. } if *until <= now => self.decide(now, is_hungry, out),
-            Phase::Asking { until, .. } if *until <= now => self.miss(now, out),
-            Phase::Content
-            | Phase::Pausing { .. }
-            | Phase::Probing { .. }
-            | Phase::Asking { .. } => {}
+            Phase::Asking { until, .. } if *until <= now => self.pause(now, None),
+            Phase::Content | Phase::Pausing { .. } | Phase::Asking { .. } => {}
         }
     }
 
     pub(super) const fn next_deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Content => None,
-            Phase::Probing { until, .. }
-            | Phase::Asking { until, .. }
-            | Phase::Pausing { until } => Some(*until),
+            Phase::Asking { until, .. } | Phase::Pausing { until, .. } => Some(*until),
         }
     }
 
     fn search(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let targets = self.targets();
-        if targets.is_empty() {
-            return self.miss(now, out);
-        }
-        let mut asks = Vec::new();
-        for peer in targets {
-            let ask = self.ask(now, peer);
-            asks.push(ask);
-            out.push(Output::Send { to: peer, message: Message::Probe { ask } });
-        }
-        self.phase = Phase::Probing { asks, best: None, until: now.after(self.policy.patience) };
+        let Policy { asked, wait_after, .. } = self.policy;
+        let search = if wait_after > 0 && (asked == 0 || self.misses >= wait_after) {
+            // The longest pause follows: whoever waits is told when there is work.
+            self.misses = self.misses.max(DOUBLINGS_MAX);
+            self.wait(now, out);
+            None
+        } else if asked > 0 {
+            let ask = self.ask(now, None);
+            self.pass_on(ask, self.own, asked.min(WORK_SEEK_PEERS_MAX), out);
+            Some(ask)
+        } else {
+            None
+        };
+        self.pause(now, search);
     }
 
-    /// Chooses whom to probe.
-    fn targets(&mut self) -> Vec<PeerId> {
-        let mut targets = Vec::new();
-        let count = self.policy.probes.min(self.peers.len());
-        while targets.len() < count {
-            let Some(pick) = self.prng.index(self.peers.len()) else { break };
-            if !targets.contains(&self.peers[pick]) {
-                targets.push(self.peers[pick]);
-            }
-        }
-        targets
+    /// Asks a peer drawn at random for `thief`, if `more` may be asked.
+    pub(super) fn pass_on(&mut self, ask: u64, thief: PeerId, more: u8, out: &mut Vec<Output>) {
+        let Some(more) = more.checked_sub(1) else { return };
+        let place = self.peers.binary_search(&thief).ok();
+        let count = self.peers.len() - usize::from(place.is_some());
+        let Some(pick) = self.prng.index(count) else { return };
+        let pick = pick + usize::from(place.is_some_and(|place| pick >= place));
+        let Some(to) = self.peers.get(pick).copied() else { return };
+        out.push(Output::Send { to, message: Message::Seek { ask, thief, more } });
     }
 
-    fn ask(&mut self, now: Instant, peer: PeerId) -> u64 {
+    fn ask(&mut self, now: Instant, peer: Option<PeerId>) -> u64 {
         self.asks.retain(|_, ask| ask.until > now);
         while self.asks.len() >= WORK_ASKS_MAX {
             self.asks.pop_first();
@@ -157,8 +152,8 @@ impl Thief {
         name
     }
 
-    /// Takes the answer to a probe.
-    pub(super) fn probed(
+    /// Takes a peer's word that it has work: as the answer to one that waits, or unasked.
+    pub(super) fn told(
         &mut self,
         now: Instant,
         from: PeerId,
@@ -167,44 +162,20 @@ impl Thief {
         is_hungry: bool,
         out: &mut Vec<Output>,
     ) {
-        let is_ours = self.asks.get(&ask).is_some_and(|open| open.peer == from);
-        if !is_ours && load.jobs > 0 && self.knows(from) {
-            // Told unasked. It is taken up as soon as there is time for it.
+        if load.jobs == 0 {
+            return;
+        }
+        let is_ours = self.asks.get(&ask).is_some_and(|open| open.peer == Some(from));
+        if is_ours && is_hungry && matches!(self.phase, Phase::Pausing { .. }) {
+            self.steal(now, from, out);
+        } else if !is_ours && self.knows(from) {
+            // It is taken up as soon as there is time for it.
             self.hint = Some((from, now.after(self.policy.patience)));
-            return;
-        }
-        if is_ours && is_hungry && load.jobs > 0 && matches!(self.phase, Phase::Pausing { .. }) {
-            // It waited, and work was there already.
-            return self.steal(now, from, out);
-        }
-        let Phase::Probing { asks, best, .. } = &mut self.phase else { return };
-        if !is_ours || !asks.contains(&ask) {
-            return;
-        }
-        asks.retain(|open| *open != ask);
-        if load.jobs > 0 && best.is_none_or(|(_, before)| load.wait() > before.wait()) {
-            *best = Some((from, load));
-        }
-        if asks.is_empty() {
-            self.decide(now, is_hungry, out);
-        }
-    }
-
-    /// Asks the better of those that were probed.
-    fn decide(&mut self, now: Instant, is_hungry: bool, out: &mut Vec<Output>) {
-        let Phase::Probing { best, .. } = &self.phase else { return };
-        let best = *best;
-        if !is_hungry {
-            self.phase = Phase::Content;
-        } else if let Some((peer, _)) = best {
-            self.steal(now, peer, out);
-        } else {
-            self.miss(now, out);
         }
     }
 
     fn steal(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Output>) {
-        let ask = self.ask(now, peer);
+        let ask = self.ask(now, Some(peer));
         out.push(Output::Send { to: peer, message: Message::Steal { ask } });
         self.phase = Phase::Asking { ask, until: now.after(self.policy.patience) };
     }
@@ -216,26 +187,30 @@ impl Thief {
         from: PeerId,
         answer: Answer,
         is_empty: bool,
-        out: &mut Vec<Output>,
     ) -> bool {
         let Answer { ask, number } = answer;
         let Some(bit) = 1u32.checked_shl(number) else { return false };
+        let is_known = self.knows(from);
         let Some(open) = self.asks.get_mut(&ask) else { return false };
-        if open.peer != from || open.until <= now || open.answered & bit != 0 {
+        let may_answer = open.peer.map_or(is_known, |peer| peer == from);
+        if !may_answer || open.until <= now || open.answered & bit != 0 {
             return false;
         }
-        let is_awaited =
-            matches!(&self.phase, Phase::Asking { ask: awaited, .. } if *awaited == ask);
+        let awaited = match &self.phase {
+            Phase::Asking { ask, .. } => Some(*ask),
+            Phase::Pausing { search, .. } => *search,
+            Phase::Content => None,
+        };
         if is_empty {
             // The question stays open: there may be work later.
-            if is_awaited {
-                self.miss(now, out);
+            if awaited == Some(ask) {
+                self.pause(now, None);
             }
             return false;
         }
         open.answered |= bit;
         self.misses = 0;
-        if is_awaited {
+        if awaited == Some(ask) {
             self.phase = Phase::Content;
         }
         true
@@ -269,23 +244,21 @@ impl Thief {
         let distances = (0..usize::BITS).map(|bit| 1usize << bit);
         for distance in distances.take_while(|distance| *distance <= count) {
             if let Some(peer) = self.before(distance) {
-                let ask = self.ask(now, peer);
+                let ask = self.ask(now, Some(peer));
                 out.push(Output::Send { to: peer, message: Message::Wait { ask } });
             }
         }
     }
 
-    fn miss(&mut self, now: Instant, out: &mut Vec<Output>) {
+    /// Pauses for ever longer, until something is found.
+    fn pause(&mut self, now: Instant, search: Option<u64>) {
         let pause = self.policy.pause * 2u32.pow(self.misses.min(DOUBLINGS_MAX));
-        let mut pause = pause.min(self.policy.pause_max);
         self.misses = self.misses.saturating_add(1);
-        if self.policy.wait_after > 0 && self.misses >= self.policy.wait_after {
-            self.wait(now, out);
-            pause = self.policy.pause_max;
-        }
         // Between half and one and a half of it, so that those who found nothing together part.
-        let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+        let micros = pause.min(self.policy.pause_max).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         let jittered = micros / 2 + self.prng.below(micros.max(1));
-        self.phase = Phase::Pausing { until: now.after(Duration::from_micros(jittered)) };
+        let until = now.after(Duration::from_micros(jittered));
+        self.phase = Phase::Pausing { search, until };
     }
 }

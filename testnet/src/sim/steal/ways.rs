@@ -61,10 +61,10 @@ impl Way {
         let chosen = Policy::default();
         match self {
             Self::Chosen => chosen,
-            Self::Nothing | Self::Push => Policy { probes: 0, wait_after: 0, ..chosen },
-            Self::OnlyWaiting => Policy { probes: 0, wait_after: 1, ..chosen },
+            Self::Nothing | Self::Push => Policy { asked: 0, wait_after: 0, ..chosen },
+            Self::OnlyWaiting => Policy { asked: 0, wait_after: 1, ..chosen },
             Self::StealOne => Policy { share: Share::One, ..chosen },
-            Self::RandomVictim => Policy { probes: 1, wait_after: 0, ..chosen },
+            Self::RandomVictim => Policy { asked: 1, wait_after: 0, ..chosen },
             Self::NoWaiting => Policy { wait_after: 0, ..chosen },
         }
     }

@@ -143,6 +143,7 @@ impl World {
             Message::Probe { .. }
             | Message::Load { .. }
             | Message::Steal { .. }
+            | Message::Seek { .. }
             | Message::Wait { .. } => false,
             Message::Grant { jobs, .. } => !jobs.is_empty(),
             Message::Report { .. } | Message::Lost { .. } => true,
