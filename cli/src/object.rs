@@ -14,8 +14,8 @@ use crate::output;
 use crate::question::Question;
 use crate::target::{Destination, Name};
 
-/// How often tags are read and set again because somebody else wrote the object in between.
-const TAG_ATTEMPTS_MAX: u32 = 8;
+/// How often what is said of an object is read and set because somebody else wrote the object in between.
+pub(crate) const CHANGE_ATTEMPTS_MAX: u32 = 8;
 
 /// Returns what is said of an object, or of a version of it.
 ///
@@ -27,6 +27,34 @@ pub(crate) async fn look(
     version: Option<&str>,
 ) -> Result<Object, Fault> {
     Question::about(name, version).ask(endpoints).await
+}
+
+/// Returns what is said of an object of which `if_match` holds, and the condition that this is still so.
+///
+/// Whoever writes back what was read gives that condition along, and so undoes nothing that somebody else did.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none, [`Kind::Precondition`] if it is not the one that was meant.
+pub(crate) async fn look_to_change(
+    endpoints: &Endpoints,
+    name: &Name,
+    if_match: Option<&Match>,
+) -> Result<(Object, Match), Fault> {
+    let object = look(endpoints, name, None).await?;
+    let Some(version) = object.version.as_deref() else {
+        let detail = format!("cannot read the answer about {name}: it has no version");
+        return Err(Fault::new(Kind::Internal, detail));
+    };
+    let cid = object.cid.as_deref();
+    if if_match.is_some_and(|wanted| !wanted.holds_of(version, cid)) {
+        let detail = format!(
+            "cannot change {name}: it is at version {version} with content {}, which is not what --if-match names; look at it and decide anew",
+            cid.unwrap_or("-")
+        );
+        return Err(Fault::new(Kind::Precondition, detail));
+    }
+    let condition = Match::version(version);
+    Ok((object, condition))
 }
 
 /// Returns the root of an object.
@@ -104,7 +132,7 @@ pub(crate) async fn tag(endpoints: &Endpoints, args: &Tags, json: bool) -> Resul
     let Tags { name, tags, remove } = args;
     let mut attempt = 1;
     loop {
-        let before = look(endpoints, name, None).await?;
+        let (before, unchanged) = look_to_change(endpoints, name, None).await?;
         if tags.is_empty() && remove.is_empty() {
             return show(before, json);
         }
@@ -112,11 +140,10 @@ pub(crate) async fn tag(endpoints: &Endpoints, args: &Tags, json: bool) -> Resul
         wanted.retain(|name, _| !remove.contains(name));
         let op =
             ObjectOp::Set { tags: Some(with_tags(wanted, tags)), content_type: None, public: None };
-        let if_match = before.version.as_deref().map(Match::version);
         let question = Question::on_object(name, &op, format!("tag {name}"));
-        match question.if_match(if_match.as_ref()).ask::<Object>(endpoints).await {
+        match question.if_match(Some(&unchanged)).ask::<Object>(endpoints).await {
             Ok(object) => return show(object, json),
-            Err(fault) if fault.kind == Kind::Precondition && attempt < TAG_ATTEMPTS_MAX => {
+            Err(fault) if fault.kind == Kind::Precondition && attempt < CHANGE_ATTEMPTS_MAX => {
                 attempt += 1
             }
             Err(fault) => return Err(fault.into()),

@@ -362,9 +362,10 @@ fn an_update_needs_the_object_and_keeps_what_is_said_of_it() {
     peer.script("GET /api/v1/objects/b/k?meta", &[(200, &meta(peer.add_file(b"old").cid, 3))]);
     assert_exit(&run(&["update", "in.png", "b/k"]), 0, "");
     let seen = &peer.seen("PUT /api/v1/objects/b/k?tag=a%3D1")[0];
-    assert_eq!((&*seen.headers["if-match"], &*seen.headers["content-type"]), ("*", "text/plain"));
-    assert_exit(&run(&["update", "in.png", "b/k", "--if-match", "5"]), 0, "");
-    assert_eq!(peer.seen("PUT /api/v1/objects/b/k")[1].headers["if-match"], "\"5\"");
+    let sent = (&*seen.headers["if-match"], &*seen.headers["content-type"]);
+    assert_eq!(sent, ("\"7\"", "text/plain"));
+    assert_exit(&run(&["update", "in.png", "b/k", "--if-match", "7"]), 0, "");
+    assert_eq!(peer.seen("PUT /api/v1/objects/b/k")[1].headers["if-match"], "\"7\"");
 }
 
 #[test]
