@@ -127,12 +127,12 @@ pub(crate) async fn restore(
 /// Sets and removes tags, or shows them. Those of somebody who does the same meanwhile stay, too.
 ///
 /// # Errors
-/// [`Kind::Precondition`] if others write the object all the time; the most telling of the peers' refusals.
+/// [`Kind::Precondition`] if it is not the one that was meant, or others write it all the time; the most telling of the peers' refusals.
 pub(crate) async fn tag(endpoints: &Endpoints, args: &Tags, json: bool) -> Result<(), Failure> {
-    let Tags { name, tags, remove } = args;
+    let Tags { name, tags, remove, if_match } = args;
     let mut attempt = 1;
     loop {
-        let (before, unchanged) = look_to_change(endpoints, name, None).await?;
+        let (before, unchanged) = look_to_change(endpoints, name, if_match.as_ref()).await?;
         if tags.is_empty() && remove.is_empty() {
             return show(before, json);
         }

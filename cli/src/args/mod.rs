@@ -214,6 +214,7 @@ mod tests {
             "shoal versions b/k",
             "shoal restore b/k 7",
             "shoal tag b/k k=v l=w",
+            "shoal tag b/k k=v --remove l --if-match 7",
             "shoal lock n --ttl 30 --wait 10 -- sh -c x --json",
             "shoal lock n",
             "shoal bucket create b --keep-versions 3 --quota 1GB",

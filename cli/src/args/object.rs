@@ -262,4 +262,7 @@ pub(crate) struct Tags {
     /// A tag to remove; repeat it for more
     #[arg(long, value_name = "K")]
     pub(crate) remove: Vec<String>,
+    /// Only if its current version, or the CID of its content, is this
+    #[arg(long, value_name = "V")]
+    pub(crate) if_match: Option<Match>,
 }

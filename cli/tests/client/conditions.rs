@@ -11,6 +11,7 @@ use crate::fake::{Fake, object, problem};
 use crate::{assert_exit, command, home, shoal};
 
 const LOOK: &str = "GET /api/v1/objects/b/k?meta";
+const SET: &str = "POST /api/v1/objects/b/k";
 const PUT: &str = "PUT /api/v1/objects/b/k";
 
 /// Returns the object at a version, with the tag `a` of this value, as JSON.
@@ -123,4 +124,24 @@ fn an_update_under_a_condition_keeps_the_labels_of_the_version_that_it_holds_of(
     let by_version = ["update", "in", "b/k", "--if-match", "7"];
     assert_exit(&scene.run(&by_version), 4, "it is at version 8");
     assert_eq!(scene.asked(PUT)[2..], pairs(&[("1", "7"), ("1", "7")]));
+}
+
+#[test]
+fn tags_are_set_under_a_condition() {
+    let scene = Scene::new();
+    let Scene { peer, old, new, .. } = &scene;
+    peer.script(LOOK, &[(200, &at(7, *old, "1"))]);
+    peer.script(SET, &[(200, &at(8, *old, "1"))]);
+    assert_exit(&scene.run(&["tag", "b/k", "c=3", "--if-match", "7"]), 0, "");
+    assert_eq!(scene.asked(SET), pairs(&[("1", "7")]));
+    let failed = scene.run(&["tag", "b/k", "c=3", "--if-match", "6"]);
+    assert_exit(&failed, 4, "it is at version 7");
+    assert_exit(&scene.run(&["tag", "b/k", "--if-match", &new.to_string()]), 4, "version 7");
+    assert_eq!(scene.asked(SET).len(), 1, "nothing is set");
+    // By content, and somebody else sets a tag meanwhile.
+    peer.script(LOOK, &[(200, &at(7, *old, "1")), (200, &at(8, *old, "2"))]);
+    peer.script(SET, &[(412, &moved()), (200, &at(9, *old, "2"))]);
+    let by_content = ["tag", "b/k", "c=3", "--if-match", &old.to_string()];
+    assert_exit(&scene.run(&by_content), 0, "");
+    assert_eq!(scene.asked(SET)[1..], pairs(&[("1", "7"), ("2", "8")]));
 }
