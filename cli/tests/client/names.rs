@@ -288,6 +288,8 @@ fn removing_tells_what_was_there() {
     }
     assert_eq!(text(&run(&["rm", "b/k"])), "removed b/k  version 9\n");
     assert_exit(&run(&["rm", "b/none"]), 3, "no such object");
+    let failed = run(&["rm", "b/none", "--version", "1"]);
+    assert_exit(&failed, 3, "remove version 1 of b/none: there is no such version of it");
     assert_exit(&run(&["rm", "b/k", "--version", "3"]), 0, "");
     assert_eq!(peer.requests_with("DELETE /api/v1/objects/b/k?version=3"), 1);
     assert_exit(&run(&["rm", "b/k", "--if-match", "9"]), 0, "");
