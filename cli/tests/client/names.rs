@@ -109,6 +109,16 @@ fn a_precondition_that_fails_is_exit_status_4_and_a_denial_5() {
 }
 
 #[test]
+fn an_exhausted_quota_is_a_denial() {
+    let (peer, home) = (Fake::start(), home());
+    fs::write(home.path().join("in"), b"hello").unwrap();
+    let (_, document) = refused(507, "full", "bucket b may have 3 bytes");
+    peer.script("PUT /api/v1/objects/b/k", &[(507, &document)]);
+    let failed = shoal(&[&peer.url], &["upload", "in", "--to", "b/k"], home.path());
+    assert_exit(&failed, 5, "bucket b may have 3 bytes");
+}
+
+#[test]
 fn a_peer_that_stored_another_object_is_found_out() {
     let (peer, home) = (Fake::start(), home());
     peer.state.lock().unwrap().on_content = OnContent::AnswerWrongly;
