@@ -119,6 +119,40 @@ fn an_exhausted_quota_is_a_denial() {
 }
 
 #[test]
+fn a_refusal_that_no_peer_would_change_is_not_tried_elsewhere_nor_is_that_advised() {
+    let (peer, home) = (Fake::start(), home());
+    fs::write(home.path().join("in"), b"hello").unwrap();
+    let append = |status, kind| {
+        let (_, document) = refused(status, kind, "the answer is no");
+        peer.script("PATCH /api/v1/objects/b/k?", &[(status, &document)]);
+        let stdin = fs::File::open(home.path().join("in")).unwrap();
+        command(&[&peer.url], &["append", "b/k"], home.path()).stdin(stdin).output().unwrap()
+    };
+    let finals = [
+        (400, "invalid", 2),
+        (401, "denied", 5),
+        (403, "denied", 5),
+        (404, "not_found", 3),
+        (409, "conflict", 4),
+        (412, "precondition_failed", 4),
+        (507, "full", 5),
+    ];
+    for (status, kind, exit) in finals {
+        let failed = append(status, kind);
+        assert_exit(&failed, exit, "the answer is no");
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(!said.contains("other peer") && !said.contains("again"), "{said}");
+    }
+    for (status, kind, exit) in [(503, "unavailable", 6), (429, "busy", 6), (500, "internal", 1)] {
+        assert_exit(
+            &append(status, kind),
+            exit,
+            "no other peer was tried; run the whole command again",
+        );
+    }
+}
+
+#[test]
 fn a_peer_that_stored_another_object_is_found_out() {
     let (peer, home) = (Fake::start(), home());
     peer.state.lock().unwrap().on_content = OnContent::AnswerWrongly;
