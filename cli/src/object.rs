@@ -172,7 +172,9 @@ fn destination(from: &Name, to: &Destination) -> Result<Name, Fault> {
         Destination::Name(name) => Ok(name.clone()),
         Destination::Place(place) => {
             let last = from.file_name().ok_or_else(|| {
-                invalid(format!("{from} ends in a slash; write out the new name"))
+                invalid(format!(
+                    "the last part of {from} is no name of its own; write out the new name"
+                ))
             })?;
             place.join(last).map_err(invalid)
         }
