@@ -175,8 +175,10 @@ impl Fake {
                     if status == LOST {
                         return None;
                     }
-                    while status == SILENT {
-                        std::thread::park();
+                    if status == SILENT {
+                        loop {
+                            std::thread::park();
+                        }
                     }
                     (status, answer.into_bytes())
                 }
