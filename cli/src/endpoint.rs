@@ -106,6 +106,12 @@ impl Refusal {
         }
     }
 
+    /// Says whether another peer may do what this one did not: all of one cluster know the same objects.
+    pub(crate) fn others_may_help(&self) -> bool {
+        let has_bad_copy = matches!(self, Self::Answered(fault) if fault.kind == Kind::Corrupt);
+        has_bad_copy || self.is_the_peers()
+    }
+
     /// Returns how long to leave a busy peer alone; `None` if asking again would not help.
     fn busy_wait(&self) -> Option<Duration> {
         match self {
@@ -120,7 +126,8 @@ impl Refusal {
         }
     }
 
-    fn into_fault(self) -> Fault {
+    /// Returns what was refused, and why.
+    pub(crate) fn into_fault(self) -> Fault {
         match self {
             Self::Unreachable(fault) | Self::Answered(fault) | Self::Final(fault) => fault,
         }

@@ -1,7 +1,8 @@
 //! Why a command ends early, and the exit status that tells it.
 //!
-//! Failures are [`Fault`]s, whose kinds decide the exit status in `protocol::error`; the only other way to
-//! end early are that nobody reads the output any more, and that a command that was run failed. Never: prints.
+//! Failures are [`Fault`]s, whose kinds decide the exit status in `protocol::error`, but for one that says more
+//! here; the only other way to end early are that nobody reads the output any more, and that a command that was
+//! run failed. Never: prints.
 
 use std::io;
 use std::path::Path;
@@ -29,6 +30,8 @@ impl Failure {
     /// Returns the exit status. A reader that left got what it wanted.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
+            // An exhausted quota, or no room: unlike a peer that is busy or away, it refuses the next try, too.
+            Self::Told(fault) if fault.kind == Kind::Full => Kind::Denied.exit_status(),
             Self::Told(fault) => fault.kind.exit_status(),
             Self::OutputClosed => 0,
             Self::Status(status) => *status,

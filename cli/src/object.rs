@@ -14,8 +14,8 @@ use crate::output;
 use crate::question::Question;
 use crate::target::{Destination, Name};
 
-/// How often tags are read and set again because somebody else wrote the object in between.
-const TAG_ATTEMPTS_MAX: u32 = 8;
+/// How often what is said of an object is read and set because somebody else wrote the object in between.
+pub(crate) const CHANGE_ATTEMPTS_MAX: u32 = 8;
 
 /// Returns what is said of an object, or of a version of it.
 ///
@@ -27,6 +27,34 @@ pub(crate) async fn look(
     version: Option<&str>,
 ) -> Result<Object, Fault> {
     Question::about(name, version).ask(endpoints).await
+}
+
+/// Returns what is said of an object of which `if_match` holds, and the condition that this is still so.
+///
+/// Whoever writes back what was read gives that condition along, and so undoes nothing that somebody else did.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none, [`Kind::Precondition`] if it is not the one that was meant.
+pub(crate) async fn look_to_change(
+    endpoints: &Endpoints,
+    name: &Name,
+    if_match: Option<&Match>,
+) -> Result<(Object, Match), Fault> {
+    let object = look(endpoints, name, None).await?;
+    let Some(version) = object.version.as_deref() else {
+        let detail = format!("cannot read the answer about {name}: it has no version");
+        return Err(Fault::new(Kind::Internal, detail));
+    };
+    let cid = object.cid.as_deref();
+    if if_match.is_some_and(|wanted| !wanted.holds_of(version, cid)) {
+        let detail = format!(
+            "cannot change {name}: it is at version {version} with content {}, which is not what --if-match names; look at it and decide anew",
+            cid.unwrap_or("-")
+        );
+        return Err(Fault::new(Kind::Precondition, detail));
+    }
+    let condition = Match::version(version);
+    Ok((object, condition))
 }
 
 /// Returns the root of an object.
@@ -99,12 +127,12 @@ pub(crate) async fn restore(
 /// Sets and removes tags, or shows them. Those of somebody who does the same meanwhile stay, too.
 ///
 /// # Errors
-/// [`Kind::Precondition`] if others write the object all the time; the most telling of the peers' refusals.
+/// [`Kind::Precondition`] if it is not the one that was meant, or others write it all the time; the most telling of the peers' refusals.
 pub(crate) async fn tag(endpoints: &Endpoints, args: &Tags, json: bool) -> Result<(), Failure> {
-    let Tags { name, tags, remove } = args;
+    let Tags { name, tags, remove, if_match } = args;
     let mut attempt = 1;
     loop {
-        let before = look(endpoints, name, None).await?;
+        let (before, unchanged) = look_to_change(endpoints, name, if_match.as_ref()).await?;
         if tags.is_empty() && remove.is_empty() {
             return show(before, json);
         }
@@ -112,11 +140,10 @@ pub(crate) async fn tag(endpoints: &Endpoints, args: &Tags, json: bool) -> Resul
         wanted.retain(|name, _| !remove.contains(name));
         let op =
             ObjectOp::Set { tags: Some(with_tags(wanted, tags)), content_type: None, public: None };
-        let if_match = before.version.as_deref().map(Match::version);
         let question = Question::on_object(name, &op, format!("tag {name}"));
-        match question.if_match(if_match.as_ref()).ask::<Object>(endpoints).await {
+        match question.if_match(Some(&unchanged)).ask::<Object>(endpoints).await {
             Ok(object) => return show(object, json),
-            Err(fault) if fault.kind == Kind::Precondition && attempt < TAG_ATTEMPTS_MAX => {
+            Err(fault) if fault.kind == Kind::Precondition && attempt < CHANGE_ATTEMPTS_MAX => {
                 attempt += 1
             }
             Err(fault) => return Err(fault.into()),
@@ -145,7 +172,9 @@ fn destination(from: &Name, to: &Destination) -> Result<Name, Fault> {
         Destination::Name(name) => Ok(name.clone()),
         Destination::Place(place) => {
             let last = from.file_name().ok_or_else(|| {
-                invalid(format!("{from} ends in a slash; write out the new name"))
+                invalid(format!(
+                    "the last part of {from} is no name of its own; write out the new name"
+                ))
             })?;
             place.join(last).map_err(invalid)
         }

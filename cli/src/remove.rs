@@ -118,7 +118,11 @@ async fn one(
         .if_match(args.if_match.as_ref());
     let deleted: Deleted = question.ask(endpoints).await?;
     if !deleted.existed {
-        let detail = format!("cannot {}: there is no such object", question.doing);
+        let what = match &args.version {
+            Some(_) => format!("version of it; `shoal versions {name}` lists those there are"),
+            None => "object".to_owned(),
+        };
+        let detail = format!("cannot {}: there is no such {what}", question.doing);
         return Err(Fault::new(Kind::NotFound, detail).into());
     }
     report.add(row_of(deleted))

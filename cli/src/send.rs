@@ -94,7 +94,7 @@ impl Sending<'_> {
         self.endpoints
             .ask(First::Named, async |peer| {
                 self.endpoints.is_ready(peer).await?;
-                self.send(peer).await.map_err(|refusal| self.cannot_repeat(refusal))
+                self.send(peer).await.map_err(unrepeatable)
             })
             .await
     }
@@ -209,16 +209,18 @@ impl Sending<'_> {
         );
         Err(Refusal::Final(Fault::new(Kind::Corrupt, detail)))
     }
+}
 
-    fn cannot_repeat(&self, refusal: Refusal) -> Refusal {
-        let (Refusal::Unreachable(mut fault)
-        | Refusal::Answered(mut fault)
-        | Refusal::Final(mut fault)) = refusal;
+/// Returns the refusal of bytes that come only once: nobody else can be given them.
+fn unrepeatable(refusal: Refusal) -> Refusal {
+    let others_may_help = refusal.others_may_help();
+    let mut fault = refusal.into_fault();
+    if others_may_help {
         let advice =
             "its bytes come only once, so no other peer was tried; run the whole command again";
         fault.detail.push_str(&format!("; {advice}"));
-        Refusal::Final(fault)
     }
+    Refusal::Final(fault)
 }
 
 /// Returns the pieces as a body, counted as they are taken to be sent.

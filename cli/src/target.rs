@@ -1,7 +1,8 @@
 //! What a command acts on: an object by its name, or content by its CID.
 //!
-//! `BUCKET/KEY` names an object, a bare CID names content. A key is percent-encoded on its way into a path,
-//! its slashes stay. Never: asks a peer whether the target exists.
+//! `BUCKET/KEY` names an object, a bare CID names content. A key is percent-encoded on its way into a path;
+//! its slashes stay, unless what is between them would be read as steps between directories.
+//! Never: asks a peer whether the target exists.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,16 +22,29 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Returns the name, if it is one.
+    /// Returns the name, if it is one that a path can hold.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn new(bucket: &str, key: &str) -> Result<Self, String> {
+        let name = Self::new_in_body(bucket, key)?;
+        if is_step(key) {
+            return Err(format!(
+                "no URL can name the key {key:?}, which is a step between directories there; choose another, and give an object that has it another with `shoal mv`"
+            ));
+        }
+        Ok(name)
+    }
+
+    /// Returns the name, if it is one. It may be one that [`Name::path`] would lead elsewhere with.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn new_in_body(bucket: &str, key: &str) -> Result<Self, String> {
         check_bucket(bucket)?;
         if key.is_empty() {
             return Err(format!("expected a key behind the slash, such as {bucket}/photo.jpg"));
         }
-        check_key(key)?;
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
@@ -39,10 +53,19 @@ impl Name {
         format!("{below}/{}/{}", segment(&self.bucket), segments(&self.key))
     }
 
+    /// Reads the name of an object that is only told in the body of a request: it may be any.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn read_for_body(text: &str) -> Result<Self, String> {
+        let (bucket, key) = split(text)?;
+        Self::new_in_body(bucket, key)
+    }
+
     /// Returns the last part of the key, if a file can be called so.
     pub(crate) fn file_name(&self) -> Option<&str> {
         let last = self.key.rsplit('/').next().unwrap_or(&self.key);
-        (!last.is_empty() && !last.contains('\0')).then_some(last)
+        (!last.is_empty() && !last.contains('\0') && !is_step(last)).then_some(last)
     }
 
     /// Returns it as the source of a copy.
@@ -65,11 +88,14 @@ impl FromStr for Name {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            Some((bucket, key)) => Self::new(bucket, key),
-            None => Err("expected BUCKET/KEY, such as photos/2024/oslo.jpg".to_owned()),
-        }
+        let (bucket, key) = split(text)?;
+        Self::new(bucket, key)
     }
+}
+
+fn split(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('/')
+        .ok_or_else(|| "expected BUCKET/KEY, such as photos/2024/oslo.jpg".to_owned())
 }
 
 /// An object or content.
@@ -148,9 +174,7 @@ impl FromStr for Destination {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('/') && text.ends_with('/') {
-            let place: Place = text.parse()?;
-            check_key(&place.prefix)?;
-            return Ok(Self::Place(place));
+            return text.parse().map(Self::Place);
         }
         match text.parse() {
             Ok(name) => Ok(Self::Name(name)),
@@ -167,8 +191,18 @@ pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
+/// Returns the segments of a key. Peers read the same key whether its slashes are encoded or not.
 fn segments(key: &str) -> String {
+    // Every reader of URLs takes them away, also as `%2E`; within a longer segment they stay.
+    if key.split('/').any(is_step) {
+        return segment(key);
+    }
     key.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// Says whether a segment of a path is a step between directories.
+fn is_step(part: &str) -> bool {
+    matches!(part, "." | "..")
 }
 
 fn check_bucket(bucket: &str) -> Result<(), String> {
@@ -178,14 +212,6 @@ fn check_bucket(bucket: &str) -> Result<(), String> {
             "{bucket:?} is no bucket; a file on this machine is named with -o or as PATH"
         )),
         _ => Ok(()),
-    }
-}
-
-fn check_key(key: &str) -> Result<(), String> {
-    // URLs cannot hold them: every client and server takes them for steps between directories.
-    match key.split('/').find(|part| matches!(*part, "." | "..")) {
-        Some(part) => Err(format!("a key cannot have {part:?} between its slashes")),
-        None => Ok(()),
     }
 }
 
@@ -205,15 +231,16 @@ mod tests {
         assert_eq!(format!("{cid}/k").parse(), Ok(Target::Name(name(&cid.to_string(), "k"))));
         let said = "photo.jpg".parse::<Target>().unwrap_err();
         assert!(said.contains("BUCKET/KEY") && said.contains("CID"), "{said}");
-        for wrong in ["", "b", "b/", "/k", "./k", "../k", "b/.", "b/../k", "b/k/..", "b/./k"] {
+        for wrong in ["", "b", "b/", "/k", "./k", "../k", "b/.", "b/.."] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn every_key_comes_back_from_its_path() {
-        for key in ["a b", "a/b/c", "ä/日本", "%2F", "?x#y", "a+b&c=d", "a//b/", "..a", "\u{1}\\"]
-        {
+        let plain = ["a b", "a/b/c", "ä/日本", "%2F", "?x#y", "a+b&c=d", "a//b/", "..a", "\u{1}\\"];
+        let with_steps = ["../k", "a/./k", "a/..", "./.", "/..", "a/../%2E%2e/ä b/", "..//."];
+        for key in plain.into_iter().chain(with_steps) {
             let name = Name::new("b", key).unwrap();
             let mut url: reqwest::Url = "http://h/".parse().unwrap();
             url.set_path(&format!("/api/v1/{}", name.path("objects")));
@@ -236,7 +263,8 @@ mod tests {
         assert_eq!("b/p".parse::<Place>().unwrap().join("f").unwrap().to_string(), "b/p/f");
         assert!(matches!("b/k".parse(), Ok(Destination::Name(_))));
         assert!("b".parse::<Destination>().unwrap_err().contains("b/"));
-        assert!("b/../".parse::<Destination>().is_err());
-        assert!(place.join("..").is_err());
+        let below = "b/../".parse::<Place>().unwrap();
+        assert_eq!(below.join("f").unwrap().to_string(), "b/../f");
+        assert!("b".parse::<Place>().unwrap().join("..").is_err());
     }
 }

@@ -13,10 +13,10 @@ use protocol::{Fault, Kind};
 use reqwest::Method;
 use serde::Deserialize;
 
-use crate::args::{Labels, Match, Preconditions, Storage, Tag, Update, Upload};
+use crate::args::{Labels, Match, Storage, Tag, Update, Upload};
 use crate::endpoint::Endpoints;
 use crate::failure::Failure;
-use crate::object;
+use crate::object::{self, CHANGE_ATTEMPTS_MAX};
 use crate::output::{self, ObjectRow, Progress};
 use crate::question::Question;
 use crate::send::{PIECES_AHEAD, Sending, Sent};
@@ -249,11 +249,11 @@ fn object_of(sent: &Sent, name: &Name) -> Result<Object, Fault> {
     })
 }
 
-/// Replaces an object that exists; what is said of it stays.
+/// Replaces an object that exists; what is said of it stays, also what somebody else says meanwhile.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there is none, [`Kind::Precondition`] if it is not the one that was meant; those of
-/// sending.
+/// [`Kind::NotFound`] if there is none, [`Kind::Precondition`] if it is not the one that was meant, or others
+/// change it all the time; those of sending.
 pub(crate) async fn update(
     endpoints: &Endpoints,
     args: &Update,
@@ -261,15 +261,29 @@ pub(crate) async fn update(
 ) -> Result<(), Failure> {
     let Update { path, name, if_match, storage } = args;
     let source = Source::file_at(path)?;
-    let before = object::look(endpoints, name, None).await?;
-    let labels = Labels {
-        tags: before.tags.into_iter().map(|(name, value)| Tag { name, value }).collect(),
-        public: before.public,
-        content_type: Some(before.content_type),
-    };
-    let if_match = Some(if_match.clone().unwrap_or_else(Match::any));
-    let conditions = Preconditions { if_match, if_none_match: None };
-    let question = question_of_put(name, &source, &labels, *storage).conditions(&conditions);
-    let sent = send(endpoints, &source, &question, *storage).await?;
-    output::object(object_of(&sent, name)?, json)
+    let mut attempt = 1;
+    loop {
+        let (before, unchanged) =
+            object::look_to_change(endpoints, name, if_match.as_ref()).await?;
+        let labels = Labels {
+            tags: before.tags.into_iter().map(|(name, value)| Tag { name, value }).collect(),
+            public: before.public,
+            content_type: Some(before.content_type),
+        };
+        let question = question_of_put(name, &source, &labels, *storage).if_match(Some(&unchanged));
+        match send(endpoints, &source, &question, *storage).await {
+            Ok(sent) => return output::object(object_of(&sent, name)?, json),
+            Err(fault) if fault.kind != Kind::Precondition => return Err(fault.into()),
+            Err(_) if !source.is_rereadable() => {
+                let detail = format!(
+                    "cannot replace {name}: somebody changed it meanwhile, and the bytes of {} come only once; nothing was replaced; run the command again",
+                    source.name()
+                );
+                return Err(Fault::new(Kind::Precondition, detail).into());
+            }
+            // Its labels, and perhaps its content, are others now: they are read again, and replaced.
+            Err(_) if attempt < CHANGE_ATTEMPTS_MAX => attempt += 1,
+            Err(fault) => return Err(fault.into()),
+        }
+    }
 }

@@ -139,7 +139,9 @@ pub(crate) enum Command {
                       shoal lock nightly\n\n\
                       Locks are granted in the order of asking. The command finds the fencing token, which rises with \
                       every grant, in SHOAL_FENCE. Signals are passed on to it. If the lock is lost, it gets SIGTERM \
-                      and, 5 s later, SIGKILL, and the exit status is 4; else the exit status is the command's."
+                      and, 5 s later, SIGKILL, and the exit status is 4; else the exit status is the command's.\n\n\
+                      If this client itself is killed (SIGKILL), its command goes on although the lock passes on when \
+                      --ttl is over: let what the command changes refuse a lower SHOAL_FENCE than it has seen."
     )]
     Lock(Lock),
     /// Make, list, change and remove buckets
@@ -214,6 +216,7 @@ mod tests {
             "shoal versions b/k",
             "shoal restore b/k 7",
             "shoal tag b/k k=v l=w",
+            "shoal tag b/k k=v --remove l --if-match 7",
             "shoal lock n --ttl 30 --wait 10 -- sh -c x --json",
             "shoal lock n",
             "shoal bucket create b --keep-versions 3 --quota 1GB",

@@ -151,7 +151,7 @@ pub(crate) struct Remove {
 #[derive(Debug, Args)]
 pub(crate) struct Copy {
     /// The object to copy
-    #[arg(value_name = "FROM")]
+    #[arg(value_name = "FROM", value_parser = Name::read_for_body)]
     pub(crate) from: Name,
     /// The name of the copy; ending in `/`, the place where it keeps the last part of its key
     #[arg(value_name = "TO")]
@@ -172,7 +172,7 @@ pub(crate) struct Copy {
 #[derive(Debug, Args)]
 pub(crate) struct Move {
     /// The object to rename
-    #[arg(value_name = "FROM")]
+    #[arg(value_name = "FROM", value_parser = Name::read_for_body)]
     pub(crate) from: Name,
     /// Its new name; ending in `/`, the place where it keeps the last part of its key
     #[arg(value_name = "TO")]
@@ -262,4 +262,7 @@ pub(crate) struct Tags {
     /// A tag to remove; repeat it for more
     #[arg(long, value_name = "K")]
     pub(crate) remove: Vec<String>,
+    /// Only if its current version, or the CID of its content, is this
+    #[arg(long, value_name = "V")]
+    pub(crate) if_match: Option<Match>,
 }

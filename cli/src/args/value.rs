@@ -5,6 +5,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use protocol::Cid;
+
 /// Units of byte counts.
 const BYTE_UNITS: [(&str, u64); 11] = [
     ("KiB", 1 << 10),
@@ -75,14 +77,21 @@ impl Match {
         Self(version.to_owned())
     }
 
-    /// Returns the match with any object that exists.
-    pub(crate) fn any() -> Self {
-        Self("*".to_owned())
-    }
-
     /// Says whether it names one version or content, and so cannot be meant for several objects.
     pub(crate) fn is_one(&self) -> bool {
         self.0 != "*"
+    }
+
+    /// Says whether it holds of an object at this version with this content, as peers judge it.
+    pub(crate) fn holds_of(&self, version: &str, cid: Option<&str>) -> bool {
+        match self.0.parse::<u64>() {
+            Ok(wanted) => version.parse() == Ok(wanted),
+            Err(_) if self.is_one() => {
+                let cid_of = |text: &str| text.parse::<Cid>().ok();
+                cid_of(&self.0).is_some_and(|wanted| cid.and_then(cid_of) == Some(wanted))
+            }
+            Err(_) => true,
+        }
     }
 
     /// Returns the value of the header.
@@ -139,6 +148,8 @@ fn number(digits: &str) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
+    use protocol::{Cid, Codec};
+
     use super::{Match, Range, Tag, bytes, duration};
 
     #[test]
@@ -169,6 +180,15 @@ mod tests {
         for wrong in ["", "\"\"", "a b", "a\"", "W/\"a\"", "**", "1,2", "a\r\nb"] {
             assert!(header(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn preconditions_hold_of_a_version_a_content_or_whatever_there_is() {
+        let cid = |bytes: &[u8]| Cid::of(Codec::Raw, bytes).to_string();
+        let (one, other) = (cid(b"1"), cid(b"2"));
+        let holds = |text: &str| text.parse::<Match>().unwrap().holds_of("17", Some(&one));
+        assert!(holds("17") && holds("017") && holds(&one) && holds("*"));
+        assert!(!holds("7") && !holds(&other) && !holds("bafy"));
     }
 
     #[test]

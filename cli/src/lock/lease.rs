@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use protocol::api::{LockAnswer, LockOp, LockRequest, LockState};
+use protocol::api::{Lock as LockView, LockAnswer, LockOp, LockRequest, LockState};
 use protocol::{Fault, Kind};
 use reqwest::Method;
 use tokio::time::Instant;
@@ -114,10 +114,22 @@ impl<'a> Lease<'a> {
         self.question(&request, "release").within(ANSWER_MAX).tell(self.endpoints).await
     }
 
-    /// Gives the place in the queue up. If that fails, it is lost with its lease.
+    /// Gives up the place in the queue, or the lock if it was granted meanwhile. If that fails, it is lost with
+    /// its lease.
     pub(super) async fn withdraw(&self) {
         let request = self.request(LockOp::Release, None);
-        drop(self.question(&request, "release").within(ANSWER_MAX).tell(self.endpoints).await);
+        let told = self.question(&request, "release").within(ANSWER_MAX).tell(self.endpoints).await;
+        if told.is_err_and(|fault| matches!(fault.kind, Kind::Unavailable | Kind::Busy)) {
+            return;
+        }
+        // A holder is refused without its fence, which nobody told us; and what we asked for last may come in after
+        // the place was given up.
+        let asked = Question::get(self.path(), format!("look at lock {}", self.name));
+        let seen = asked.within(ANSWER_MAX).ask::<LockView>(self.endpoints).await;
+        let held = seen.ok().filter(|lock| lock.owner.as_ref() == Some(&self.owner));
+        if let Some(fence) = held.and_then(|lock| lock.fence) {
+            drop(self.release(fence).await);
+        }
     }
 
     fn request(&self, op: LockOp, fence: Option<u64>) -> LockRequest {
@@ -125,8 +137,12 @@ impl<'a> Lease<'a> {
     }
 
     fn question(&self, request: &LockRequest, verb: &str) -> Question {
-        let path = format!("locks/{}", segment(self.name));
-        Question::change(Method::POST, path, format!("{verb} lock {}", self.name)).json(request)
+        let doing = format!("{verb} lock {}", self.name);
+        Question::change(Method::POST, self.path(), doing).json(request)
+    }
+
+    fn path(&self) -> String {
+        format!("locks/{}", segment(self.name))
     }
 }
 

@@ -126,7 +126,8 @@ async fn acquire(
                         Ok(grant) => return Ok(grant),
                         Err(fault) if fault.kind == Kind::Conflict => {}
                         Err(fault) => {
-                            lease.withdraw().await;
+                            // If that fails, too, it passes on with its lease.
+                            drop(lease.release(fence).await);
                             return Err(fault.into());
                         }
                     }

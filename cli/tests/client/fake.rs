@@ -54,6 +54,9 @@ pub(crate) struct Script {
 /// The status of an answer that gets lost: the request is taken, and the connection closed.
 pub(crate) const LOST: u16 = 0;
 
+/// The status of an answer that never comes: the request is taken, and the connection stays open.
+pub(crate) const SILENT: u16 = 1;
+
 /// A request that was made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -171,6 +174,11 @@ impl Fake {
                     self.state.lock().unwrap().seen.push(seen);
                     if status == LOST {
                         return None;
+                    }
+                    if status == SILENT {
+                        loop {
+                            std::thread::park();
+                        }
                     }
                     (status, answer.into_bytes())
                 }

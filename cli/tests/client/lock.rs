@@ -6,7 +6,7 @@ use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, LOST, problem};
+use crate::fake::{Fake, LOST, SILENT, problem};
 use crate::{assert_exit, command, home, shoal, text};
 
 const LOCK: &str = "POST /api/v1/locks/n";
@@ -153,6 +153,52 @@ fn an_interrupted_wait_gives_the_place_up() {
     interrupt(&waiting);
     assert_exit(&waiting.wait_with_output().unwrap(), 130, "");
     assert_eq!(ops(&peer).last().unwrap(), "release");
+}
+
+#[test]
+fn an_interrupted_wait_releases_what_was_granted_meanwhile() {
+    let holds = String::from_utf8(problem(400, "invalid", "release needs the fence")).unwrap();
+    // Told so, or told that the place is given up, just before the acquisition came in.
+    for withdrawn in [(400, &*holds), (200, RELEASED)] {
+        for holder in [None, Some("somebody else")] {
+            let (peer, home) = (Fake::start(), home());
+            peer.script(LOCK, &[(SILENT, ""), withdrawn, (200, RELEASED)]);
+            let mut waiting = command(&[&peer.url], &["lock", "n", "--", "true"], home.path());
+            let waiting = waiting.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            while ops(&peer).is_empty() {
+                std::thread::yield_now();
+            }
+            let owner = operations(&peer)[0].1["owner"].as_str().unwrap().to_owned();
+            let owner = holder.map_or(owner, str::to_owned);
+            let held = json!({ "name": "n", "owner": owner, "fence": 9, "waiting": 0 });
+            peer.script("GET /api/v1/locks/n", &[(200, &held.to_string())]);
+            interrupt(&waiting);
+            assert_exit(&waiting.wait_with_output().unwrap(), 130, "");
+            let fences: Vec<_> =
+                operations(&peer).into_iter().map(|(_, body)| body["fence"].clone()).collect();
+            let released = if holder.is_none() { vec![json!(9)] } else { vec![] };
+            assert_eq!(fences, [vec![Value::Null, Value::Null], released].concat());
+        }
+    }
+}
+
+#[test]
+fn a_grant_that_cannot_be_renewed_at_once_is_released_with_its_fence() {
+    let (peer, home) = (Fake::start(), home());
+    let stale = r#"{"state":"granted","fence":7,"expires_in_ms":0}"#;
+    let no_leader = String::from_utf8(problem(503, "unavailable", "no leader")).unwrap();
+    peer.script(LOCK, &[(200, stale), (503, &no_leader), (200, RELEASED)]);
+    assert_exit(&locked(&peer, &[], "true", home.path()), 6, "no leader");
+    assert_eq!(ops(&peer), ["acquire", "renew", "release"]);
+    assert_eq!(operations(&peer)[2].1["fence"], json!(7));
+}
+
+#[test]
+fn the_help_says_what_becomes_of_the_command_when_the_client_is_killed() {
+    let home = home();
+    let help = text(&shoal(&["http://h"], &["lock", "--help"], home.path()));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("killed (SIGKILL), its command goes on"), "{help}");
 }
 
 fn interrupt(child: &Child) {

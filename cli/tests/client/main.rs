@@ -1,6 +1,7 @@
 //! The client as people run it, against peers that are made to fail.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod conditions;
 mod content;
 mod fake;
 mod lock;

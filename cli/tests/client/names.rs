@@ -109,6 +109,50 @@ fn a_precondition_that_fails_is_exit_status_4_and_a_denial_5() {
 }
 
 #[test]
+fn an_exhausted_quota_is_a_denial() {
+    let (peer, home) = (Fake::start(), home());
+    fs::write(home.path().join("in"), b"hello").unwrap();
+    let (_, document) = refused(507, "full", "bucket b may have 3 bytes");
+    peer.script("PUT /api/v1/objects/b/k", &[(507, &document)]);
+    let failed = shoal(&[&peer.url], &["upload", "in", "--to", "b/k"], home.path());
+    assert_exit(&failed, 5, "bucket b may have 3 bytes");
+}
+
+#[test]
+fn a_refusal_that_no_peer_would_change_is_not_tried_elsewhere_nor_is_that_advised() {
+    let (peer, home) = (Fake::start(), home());
+    fs::write(home.path().join("in"), b"hello").unwrap();
+    let append = |status, kind| {
+        let (_, document) = refused(status, kind, "the answer is no");
+        peer.script("PATCH /api/v1/objects/b/k?", &[(status, &document)]);
+        let stdin = fs::File::open(home.path().join("in")).unwrap();
+        command(&[&peer.url], &["append", "b/k"], home.path()).stdin(stdin).output().unwrap()
+    };
+    let finals = [
+        (400, "invalid", 2),
+        (401, "denied", 5),
+        (403, "denied", 5),
+        (404, "not_found", 3),
+        (409, "conflict", 4),
+        (412, "precondition_failed", 4),
+        (507, "full", 5),
+    ];
+    for (status, kind, exit) in finals {
+        let failed = append(status, kind);
+        assert_exit(&failed, exit, "the answer is no");
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(!said.contains("other peer") && !said.contains("again"), "{said}");
+    }
+    for (status, kind, exit) in [(503, "unavailable", 6), (429, "busy", 6), (500, "internal", 1)] {
+        assert_exit(
+            &append(status, kind),
+            exit,
+            "no other peer was tried; run the whole command again",
+        );
+    }
+}
+
+#[test]
 fn a_peer_that_stored_another_object_is_found_out() {
     let (peer, home) = (Fake::start(), home());
     peer.state.lock().unwrap().on_content = OnContent::AnswerWrongly;
@@ -288,6 +332,8 @@ fn removing_tells_what_was_there() {
     }
     assert_eq!(text(&run(&["rm", "b/k"])), "removed b/k  version 9\n");
     assert_exit(&run(&["rm", "b/none"]), 3, "no such object");
+    let failed = run(&["rm", "b/none", "--version", "1"]);
+    assert_exit(&failed, 3, "remove version 1 of b/none: there is no such version of it");
     assert_exit(&run(&["rm", "b/k", "--version", "3"]), 0, "");
     assert_eq!(peer.requests_with("DELETE /api/v1/objects/b/k?version=3"), 1);
     assert_exit(&run(&["rm", "b/k", "--if-match", "9"]), 0, "");
@@ -305,14 +351,57 @@ fn removing_tells_what_was_there() {
     let keys: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["key"]).collect();
     assert_eq!(keys, ["p/a", "p/b"], "not what only begins alike");
     assert_exit(&run(&["rm", "--recursive", "b/p/"]), 0, "");
-    peer.script(below, &[(200, &listing(&[row("p/../k")]))]);
     let before = peer.requests_with("DELETE");
-    assert_exit(&run(&["rm", "-r", "b/p/"]), 2, "a key cannot have");
     peer.script(below, &[(200, &listing(&[]))]);
     assert_exit(&run(&["rm", "-r", "b/p/"]), 3, "nothing in it");
     assert_eq!(peer.requests_with("DELETE"), before);
     assert_exit(&run(&["rm", "b/k", "word"]), 2, "BUCKET/KEY");
     assert_eq!(peer.requests_with("DELETE"), before, "all are read before one is removed");
+}
+
+#[test]
+fn keys_with_dots_between_their_slashes_are_named_like_others() {
+    let (peer, home) = (Fake::start(), home());
+    fs::write(home.path().join("in"), b"x").unwrap();
+    let run = |args: &[&str]| shoal(&[&peer.url], args, home.path());
+    let cid = peer.add_file(b"x").cid;
+    for (key, path) in [
+        ("a/../k", "a%2F..%2Fk"),
+        ("../k", "..%2Fk"),
+        ("a/.", "a%2F."),
+        ("./%2E/ä", ".%2F%252E%2F%C3%A4"),
+        ("a/...", "a/..."),
+    ] {
+        let name = format!("b/{key}");
+        assert_exit(&run(&["upload", "in", "--to", &name]), 0, "");
+        assert_eq!(
+            peer.seen("PUT").pop().unwrap().line,
+            format!("PUT /api/v1/objects/{name}").replace(key, path)
+        );
+        let object = object("b", key, &json!({ "cid": cid.to_string(), "size": 1 }), "");
+        peer.script(&format!("GET /api/v1/objects/b/{path}?meta"), &[(200, &object)]);
+        assert_eq!(run(&["cat", &name]).stdout, b"x", "{key}");
+    }
+    let deleted = json!({ "bucket": "b", "key": "p/../k", "version": "9", "existed": true });
+    let row = object("b", "p/../k", &json!({ "cid": cid.to_string(), "size": 1 }), "");
+    let listing = format!(r#"{{"objects":[{row}],"prefixes":[],"next":null}}"#);
+    peer.script("GET /api/v1/objects/b?prefix=p%2F", &[(200, &listing)]);
+    peer.script("DELETE /api/v1/objects/b/p%2F..%2Fk", &[(200, &deleted.to_string())]);
+    assert_exit(&run(&["rm", "-r", "b/p/"]), 0, "");
+    assert_exit(&run(&["download", "b/a/."]), 2, "name one with -o");
+
+    // Alone, they are steps to every reader of URLs; only a body can name them.
+    let before = peer.state.lock().unwrap().requests.len();
+    for name in ["b/..", "b/."] {
+        assert_exit(&run(&["stat", name]), 2, "no URL can name");
+        assert_exit(&run(&["upload", "in", "--to", name]), 2, "shoal mv");
+        assert_exit(&run(&["cp", "b/a/..", "c/"]), 2, "write out the new name");
+    }
+    assert_eq!(peer.state.lock().unwrap().requests.len(), before);
+    peer.script("POST /api/v1/objects/b/l", &[(200, &meta(cid, 1))]);
+    assert_exit(&run(&["mv", "b/..", "b/l"]), 0, "");
+    let body: Value = serde_json::from_str(&peer.seen("POST")[0].body).unwrap();
+    assert_eq!(body, json!({ "op": "move", "from": { "bucket": "b", "key": ".." } }));
 }
 
 #[test]
@@ -362,9 +451,10 @@ fn an_update_needs_the_object_and_keeps_what_is_said_of_it() {
     peer.script("GET /api/v1/objects/b/k?meta", &[(200, &meta(peer.add_file(b"old").cid, 3))]);
     assert_exit(&run(&["update", "in.png", "b/k"]), 0, "");
     let seen = &peer.seen("PUT /api/v1/objects/b/k?tag=a%3D1")[0];
-    assert_eq!((&*seen.headers["if-match"], &*seen.headers["content-type"]), ("*", "text/plain"));
-    assert_exit(&run(&["update", "in.png", "b/k", "--if-match", "5"]), 0, "");
-    assert_eq!(peer.seen("PUT /api/v1/objects/b/k")[1].headers["if-match"], "\"5\"");
+    let sent = (&*seen.headers["if-match"], &*seen.headers["content-type"]);
+    assert_eq!(sent, ("\"7\"", "text/plain"));
+    assert_exit(&run(&["update", "in.png", "b/k", "--if-match", "7"]), 0, "");
+    assert_eq!(peer.seen("PUT /api/v1/objects/b/k")[1].headers["if-match"], "\"7\"");
 }
 
 #[test]
