@@ -30,8 +30,6 @@ impl Failure {
     /// Returns the exit status. A reader that left got what it wanted.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
-            // An exhausted quota, or no room: unlike a peer that is busy or away, it refuses the next try, too.
-            Self::Told(fault) if fault.kind == Kind::Full => Kind::Denied.exit_status(),
             Self::Told(fault) => fault.kind.exit_status(),
             Self::OutputClosed => 0,
             Self::Status(status) => *status,

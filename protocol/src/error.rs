@@ -94,8 +94,9 @@ impl Kind {
             Self::Invalid => 2,
             Self::NotFound => 3,
             Self::Conflict | Self::Precondition => 4,
-            Self::Denied => 5,
-            Self::Busy | Self::Unavailable | Self::Full => 6,
+            // An exhausted quota, or no room: unlike a peer that is busy or away, it refuses the next try too.
+            Self::Denied | Self::Full => 5,
+            Self::Busy | Self::Unavailable => 6,
             Self::Corrupt => 7,
         }
     }

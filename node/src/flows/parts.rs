@@ -33,7 +33,10 @@ const RENEWED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero
 
 /// When this peer renewed uploads, for whom. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Renewed(Arc<Mutex<LruCache<(OwnerId, Option<UserName>), Instant>>>);
+pub(super) struct Renewed(Arc<Mutex<LruCache<Renewal, Instant>>>);
+
+/// Which upload, and for whom; none: a peer.
+type Renewal = (OwnerId, Option<UserName>);
 
 impl Default for Renewed {
     fn default() -> Self {
@@ -42,11 +45,11 @@ impl Default for Renewed {
 }
 
 impl Renewed {
-    fn when(&self, renewal: &(OwnerId, Option<UserName>)) -> Option<Instant> {
+    fn when(&self, renewal: &Renewal) -> Option<Instant> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(renewal).copied()
     }
 
-    fn note(&self, renewal: (OwnerId, Option<UserName>), at: Instant) {
+    fn note(&self, renewal: Renewal, at: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(renewal, at);
     }
 }

@@ -21,7 +21,7 @@ const WINDOW_REQUESTS_MIN: u64 = 4;
 /// What is remembered of calm times: the least mean of each minute, for so many minutes.
 const MINUTE: Duration = Duration::from_secs(60);
 /// See [`MINUTE`].
-const MINUTES: usize = 10;
+const MINUTES: u32 = 10;
 
 /// A mean is noticed from twice of what it is in calm times, and this much more: below it lies chance.
 const NOTICED_MORE: Duration = Duration::from_millis(1);
@@ -86,7 +86,7 @@ impl Kind {
             return None;
         }
         let mean = micros / requests;
-        let is_old = |(at, _): &(Instant, u64)| now.since(*at) > MINUTE * MINUTES as u32;
+        let is_old = |(at, _): &(Instant, u64)| now.since(*at) > MINUTE * MINUTES;
         while self.calm.front().is_some_and(is_old) {
             self.calm.pop_front();
         }

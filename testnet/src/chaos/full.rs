@@ -60,7 +60,7 @@ async fn client_must_be_told(stage: &Stage, url: &str, content: Content) -> anyh
     let folder = stage.files()?;
     write(&folder.join("large"), content)?;
     let ended = shoal(&folder, &[url], &["upload", "large"]).await?;
-    ended.expect(6)?.expect_one_line(&["large", "full"])?;
+    ended.expect(5)?.expect_one_line(&["large", "full"])?;
     Ok(())
 }
 

@@ -98,10 +98,8 @@ impl<E: Env> Flow<E> {
 
 async fn below<E: Env>(context: &Context<E>, cid: Cid) -> Below {
     let read = download::block(context, Root::Bare(cid)).await;
-    let bytes = read.map_err(|fault| match fault.kind {
-        Kind::NotFound => nowhere(cid),
-        _ => fault,
-    })?;
+    let lies_nowhere = matches!(&read, Err(fault) if fault.kind == Kind::NotFound);
+    let bytes = if lies_nowhere { return Err(nowhere(cid)) } else { read? };
     let node = Node::decode(&bytes, READ_LINKS_MAX)
         .map_err(|error| Fault::new(Kind::Invalid, format!("block {cid}: {error}")))?;
     Ok(node.links.into_iter().map(|link| link.cid).collect())
