@@ -56,17 +56,18 @@ impl<E: Env> Flow<E> {
             let takes = self.machine.wants_more() && reads.len() < READS_MAX;
             if takes && let Some(cid) = ahead.pop() {
                 let is_leaf = cid.codec() == Codec::Raw;
-                if is_leaf || nodes.insert(cid) {
-                    self.offer(cid, CHUNK_BYTES, Held { bytes: None, _permit: None });
-                }
-                if !is_leaf && nodes.len() > ADOPT_NODES_MAX {
-                    let detail = format!("{root} has more than {ADOPT_NODES_MAX} nodes");
-                    return Err(Fault::new(Kind::Invalid, detail));
-                }
                 if !is_leaf {
+                    if !nodes.insert(cid) {
+                        continue;
+                    }
+                    if nodes.len() > ADOPT_NODES_MAX {
+                        let detail = format!("{root} has more than {ADOPT_NODES_MAX} nodes");
+                        return Err(Fault::new(Kind::Invalid, detail));
+                    }
                     let context = self.context.clone();
                     reads.push(Box::pin(async move { below(&context, cid).await }));
                 }
+                self.offer(cid, CHUNK_BYTES, Held { bytes: None, _permit: None });
                 continue;
             }
             if ahead.is_empty() && reads.is_empty() && !is_ended {
