@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::propose::submit;
 use super::repeat::{Place, answered, is_same, other_bytes, request_of};
-use super::upload::{Piece, UploadOptions, Uploaded, upload_pieces};
+use super::upload::{OnFailure, Piece, UploadOptions, Uploaded, upload_pieces};
 use super::{Context, release};
 use crate::env::Env;
 use crate::meta::Freshness;
@@ -75,7 +75,8 @@ pub async fn put_object<E: Env>(
     }
     let upload = context.sessions.begin().await?;
     let source = source.map(|piece| piece.map(Piece::Bytes));
-    let uploaded = upload_pieces(context, upload.owner(), source, options).await?;
+    let uploaded =
+        upload_pieces(context, upload.owner(), source, options, OnFailure::Release).await?;
     let committed = commit(context, change, description, uploaded, upload.owner()).await;
     // Another time that it was asked for was faster.
     let committed = committed.and_then(|written| match written.root == uploaded.root.cid {
@@ -168,7 +169,8 @@ pub async fn pin_content<E: Env>(
 ) -> Result<Uploaded, Fault> {
     let upload = context.sessions.begin().await?;
     let source = source.map(|piece| piece.map(Piece::Bytes));
-    let uploaded = upload_pieces(context, upload.owner(), source, options).await?;
+    let uploaded =
+        upload_pieces(context, upload.owner(), source, options, OnFailure::Release).await?;
     let root = uploaded.root.cid;
     let request = request_of(request, &actor, &Asked::Pin { root })?;
     let op = Op::Pin { root, size: uploaded.root.size, upload: upload.owner() };

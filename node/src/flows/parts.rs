@@ -12,12 +12,14 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use lru::LruCache;
 use protocol::dag::Content as DagContent;
-use protocol::metadata::{Actor, Asked, Op, Outcome, RequestId, Source, UserName, recall};
+use protocol::metadata::{Actor, Asked, Op, Outcome, RequestId, Source, UserName, query, recall};
 use protocol::{Cid, Fault, Instant, Kind, OwnerId};
 
 use super::propose::{COMMIT_PATIENCE, submit};
 use super::repeat::request_of;
-use super::upload::{Piece, UploadOptions, Uploaded, adopt, upload_block, upload_pieces};
+use super::upload::{
+    OnFailure, Piece, UploadOptions, Uploaded, adopt, upload_block, upload_pieces,
+};
 use super::{Context, Root, block, objects};
 use crate::env::Env;
 use crate::meta::Freshness;
@@ -94,7 +96,7 @@ pub async fn upload_part<E: Env>(
 ) -> Result<Uploaded, Fault> {
     renew(context, actor, upload).await?;
     let source = source.map(|piece| piece.map(Piece::Bytes));
-    upload_pieces(context, upload, source, options).await
+    upload_pieces(context, upload, source, options, OnFailure::Keep).await
 }
 
 /// Stores one block that a client made, as part of an upload.
@@ -158,7 +160,14 @@ async fn renew<E: Env>(context: &Context<E>, actor: &Actor, upload: OwnerId) -> 
     let now = context.env.now();
     let renewal = (upload, actor.user().cloned());
     if context.renewed.when(&renewal).is_some_and(|at| now.since(at) < RENEW_AFTER) {
-        return Ok(());
+        // Its user may have ended it, or the token may be revoked: the command says which.
+        let asker = actor.clone();
+        let read = move |state: &dyn Source| {
+            Ok(query::is_valid(state, &asker)? && query::is_upload_of(state, upload, &asker)?)
+        };
+        if context.meta.read(Freshness::Latest, read).await? {
+            return Ok(());
+        }
     }
     let op = Op::RenewUpload { upload };
     let outcome = context.meta.propose(op, actor.clone(), COMMIT_PATIENCE).await?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use protocol::api::{Listing, Object, Secret, Tokens, UploadBegun, User, Users, Versions};
+use protocol::api::{Listing, Object, Secret, Stored, Tokens, UploadBegun, User, Users, Versions};
 use protocol::{Cid, Codec};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -30,6 +30,9 @@ const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// How long requests are on their way before a peer that stood still goes on.
 const UNDER_WAY: Duration = Duration::from_millis(300);
+
+/// How long it takes at most until what a failed upload stored is taken back, where nobody is slow.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// Bytes that a stranger sends in vain: some chunks.
 const VAIN_BYTES: usize = 3 << 20;
@@ -127,6 +130,7 @@ async fn two_users(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     bob.put(&urls[2], "bobs/one", b"mine".to_vec()).await?.expect(201)?;
     others_write_nothing(ctx, stage, &bob).await?;
     uploads_have_owners(&urls, &ann, &bob).await.context("an upload in parts")?;
+    parts_stay(ctx, &urls, &ann).await.context("parts of which one breaks off")?;
     what_is_named_is_kept(&urls, &ann).await.context("content that is named")?;
 
     // By owner, over all buckets, by HTTP and by the client.
@@ -256,8 +260,48 @@ async fn uploads_have_owners(
         let after = ann.put(url, "anns/after", b"uploads go on".to_vec()).await?;
         ensure!([200, 201].contains(&after.status), "an upload after that: {}", after.status);
     }
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        send(ann.request(Method::POST, &part).body("mine")).await?.expect(201)?;
+    }
     let ended = ann.request(Method::DELETE, &format!("{}/api/v1/uploads/{upload}", urls[0]));
     send(ended).await?.expect(204)?;
+    // Whichever peer heard of it last.
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        let answer = send(ann.request(Method::POST, &part).body("mine")).await?;
+        answer.expect_problem(409, "conflict").context("an upload that was ended")?;
+    }
+    Ok(())
+}
+
+/// A part that breaks off takes nothing along that was acknowledged before.
+async fn parts_stay(ctx: &Ctx, urls: &[String], ann: &Asker<'_>) -> anyhow::Result<()> {
+    let upload = begin(ann, &urls[0]).await?;
+    let part = format!("{}/api/v1/content?upload={upload}", urls[0]);
+    let first = send(ann.request(Method::POST, &part).body("the first part")).await?.expect(201)?;
+    let first: Stored = first.document()?;
+    let broken = futures::stream::iter([
+        Ok(bytes::Bytes::from(vec![9; VAIN_BYTES])),
+        Err(std::io::Error::other("the client breaks off")),
+    ]);
+    let broken = ann.request(Method::POST, &part).body(reqwest::Body::wrap_stream(broken));
+    ensure!(send(broken).await.is_err(), "a part that broke off was answered");
+    let failures = async || ctx.http.metric(&urls[0], "shoal_upload_failures_total").await;
+    until(PATIENCE, async || {
+        ensure!(failures().await? >= 1, "no upload has failed");
+        Ok(())
+    })
+    .await?;
+    for _ in 0..20 {
+        let block = format!("{}/api/v1/blocks/{}", urls[1], first.cid);
+        send(ann.request(Method::GET, &block)).await?.expect(200).context("the first part")?;
+        pause(SETTLES / 20).await;
+    }
+    let request = ann.request(Method::POST, &object_url(&urls[1], "anns/parts"));
+    send(request.json(&naming(&first.cid, &upload, 14))).await?.expect(200)?;
+    let found = send(ann.request(Method::GET, &object_url(&urls[2], "anns/parts"))).await?;
+    ensure!(found.expect(200)?.body == b"the first part"[..], "the first part has other bytes");
     Ok(())
 }
 
@@ -320,20 +364,26 @@ async fn revoked_while_away(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> 
     let (url, there) = (stage.url(&away)?, stage.url(&leads)?);
     // Known there before.
     send(eve.request(Method::GET, &format!("{url}/api/v1/whoami"))).await?.expect(200)?;
+    let upload = begin(&eve, &url).await?;
+    let part = format!("{url}/api/v1/content?upload={upload}");
+    send(eve.request(Method::POST, &part).body("a part before")).await?.expect(201)?;
     stage.net().pause(&away)?;
     let revoke = format!("{there}/api/v1/tokens/{}", secret.id);
     send(ctx.http.request(Method::DELETE, &revoke)).await?.expect(204)?;
     let asked = async {
-        let (read, written, locked) = futures::future::join3(
+        let (read, written, locked, added) = futures::future::join4(
             send(eve.request(Method::GET, &format!("{url}/api/v1/whoami"))),
             eve.put(&url, "eves/one", b"after".to_vec()),
             send(
                 eve.request(Method::POST, &format!("{url}/api/v1/locks/eves"))
                     .json(&json!({ "op": "acquire", "owner": "eve", "ttl_ms": 1000 })),
             ),
+            send(eve.request(Method::POST, &part).body("a part after")),
         )
         .await;
-        for (what, answer) in [("a read", read?), ("a write", written?), ("a lock", locked?)] {
+        let answers =
+            [("a read", read?), ("a write", written?), ("a lock", locked?), ("a part", added?)];
+        for (what, answer) in answers {
             let is_refused = [401, 403].contains(&answer.status);
             ensure!(is_refused, "{what} was answered with {}", answer.status);
         }

@@ -87,10 +87,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(repair::show))
         .routes(routes!(repair::scrub))
         .routes(routes!(queue::show));
-    let seen =
-        seen.route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::guard_local));
+    let local = middleware::from_fn_with_state(Arc::clone(&api), auth::guard_local);
+    let seen = seen.route_layer(local.clone());
     let guard = middleware::from_fn_with_state(Arc::clone(&api), auth::guard);
-    let (guarded, description) = guarded.route_layer(guard.clone()).merge(seen).split_for_parts();
+    let (guarded, description) = guarded.route_layer(guard).merge(seen).split_for_parts();
     let description = openapi::document(description);
     let described = move || {
         let description = description.clone();
@@ -100,9 +100,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
-    let watched = if api.private_metrics { watched.route_layer(guard.clone()) } else { watched };
+    let watched = if api.private_metrics { watched.route_layer(local.clone()) } else { watched };
     let described: Router<Arc<Api>> =
-        Router::new().route("/openapi.json", get(described)).route_layer(guard);
+        Router::new().route("/openapi.json", get(described)).route_layer(local);
     guarded
         .merge(described)
         .merge(watched)

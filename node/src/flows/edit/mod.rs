@@ -23,7 +23,7 @@ use protocol::{Cid, Fault, Kind};
 use self::pieces::{Edit, pieces};
 use super::objects::{Change, Description, commit, denied, take_back};
 use super::repeat::{Place, answered, is_same, other_bytes, request_of};
-use super::upload::{UploadOptions, upload_pieces};
+use super::upload::{OnFailure, UploadOptions, upload_pieces};
 use super::{Context, Root, download};
 use crate::env::Env;
 use crate::meta::Freshness;
@@ -197,7 +197,8 @@ async fn attempt<E: Env>(
         })
     };
     let pieces = pieces(context, Edit { root, size, offset }, counted)?;
-    let uploaded = upload_pieces(context, upload.owner(), pieces, options).await?;
+    let uploaded =
+        upload_pieces(context, upload.owner(), pieces, options, OnFailure::Release).await?;
     let description = Description { content_type, tags: old.tags, public: old.public };
     let change = Change {
         request,

@@ -13,7 +13,7 @@ use protocol::limits::{ADOPT_NODES_MAX, CHUNK_BYTES, READ_LINKS_MAX};
 use protocol::transfer::UploadInput;
 use protocol::{Cid, Codec, Fault, Kind, OwnerId};
 
-use super::{BoxFuture, Flow, Held, UploadOptions};
+use super::{BoxFuture, Flow, Held, OnFailure, UploadOptions};
 use crate::env::Env;
 use crate::flows::{Context, Root, download};
 
@@ -36,7 +36,8 @@ pub(in crate::flows) async fn adopt<E: Env>(
 ) -> Result<(), Fault> {
     let _permit = context.admit()?;
     context.catch_up(owner).await?;
-    Flow::new(context.clone(), owner, UploadOptions::default()).adopt(root).await
+    let options = UploadOptions::default();
+    Flow::new(context.clone(), owner, options, OnFailure::Keep).adopt(root).await
 }
 
 impl<E: Env> Flow<E> {

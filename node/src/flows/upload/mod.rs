@@ -82,22 +82,32 @@ struct Held {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// What becomes of what its owner has when an upload fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    /// It is released: the owner has nothing else.
+    Release,
+    /// It stays, with the parts that were acknowledged before, until the owner's lease ends.
+    Keep,
+}
+
 /// Stores what `source` yields, on behalf of `owner`, and returns when it is acknowledged: every block durable on
 /// its write quorum, and on all its holders unless some are late. A dropped call leaves the upload to end by
 /// itself: with an error when its source ends so, else unacknowledged but whole.
 ///
 /// # Errors
-/// The source's own, or why a block could not be placed. Nothing of the upload stays then, as far as its holders
-/// can be reached.
+/// The source's own, or why a block could not be placed. What becomes of the rest says `on_failure`, as far as its
+/// holders can be reached.
 pub(super) async fn upload_pieces<E: Env>(
     context: &Context<E>,
     owner: OwnerId,
     source: impl Stream<Item = Result<Piece, Fault>> + Send + Unpin + 'static,
     options: UploadOptions,
+    on_failure: OnFailure,
 ) -> Result<Uploaded, Fault> {
     let permit = context.admit()?;
     context.catch_up(owner).await?;
-    let flow = Flow::new(context.clone(), owner, options);
+    let flow = Flow::new(context.clone(), owner, options, on_failure);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload", async move {
         flow.run(source, acknowledge).await;
@@ -125,7 +135,7 @@ pub(super) async fn upload_block<E: Env>(
     if !context.env.compute(move || cid.matches(&checked)).await {
         return Err(Fault::new(Kind::Invalid, format!("the bytes do not hash to {cid}")));
     }
-    let mut flow = Flow::new(context.clone(), owner, options);
+    let mut flow = Flow::new(context.clone(), owner, options, OnFailure::Keep);
     let (acknowledge, acknowledged) = oneshot::channel();
     context.env.spawn("upload.block", async move {
         let bytes_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -143,6 +153,7 @@ pub(super) async fn upload_block<E: Env>(
 struct Flow<E: Env> {
     context: Context<E>,
     owner: OwnerId,
+    on_failure: OnFailure,
     machine: Upload,
     chunker: Chunker,
     held: BTreeMap<Cid, Held>,
@@ -157,7 +168,12 @@ struct Flow<E: Env> {
 }
 
 impl<E: Env> Flow<E> {
-    fn new(context: Context<E>, owner: OwnerId, options: UploadOptions) -> Self {
+    fn new(
+        context: Context<E>,
+        owner: OwnerId,
+        options: UploadOptions,
+        on_failure: OnFailure,
+    ) -> Self {
         let replicas = options
             .replicas
             .unwrap_or_else(|| context.peers.view().placement().topology().copies());
@@ -169,6 +185,7 @@ impl<E: Env> Flow<E> {
             spread: Spread::new(context.spread),
             context,
             owner,
+            on_failure,
             machine: Upload::new(config),
             chunker: options.chunker,
             held: BTreeMap::new(),
@@ -414,7 +431,7 @@ impl<E: Env> Flow<E> {
         }));
     }
 
-    /// Takes back what was stored so far, and says why.
+    /// Takes back what was stored so far, where it is nobody else's, and says why.
     async fn abandon(self, fault: Fault, acknowledge: oneshot::Sender<Result<Uploaded, Fault>>) {
         if fault.kind == Kind::Invalid {
             // The client's doing: whoever sends nonsense must not fill the log.
@@ -426,7 +443,9 @@ impl<E: Env> Flow<E> {
         // Puts under way must end before the release, or their blocks would outlive it.
         let mut puts = self.puts;
         while puts.next().await.is_some() {}
-        super::release::release(&self.context, self.owner, &self.touched).await;
+        if self.on_failure == OnFailure::Release {
+            super::release::release(&self.context, self.owner, &self.touched).await;
+        }
         drop(acknowledge.send(Err(fault)));
     }
 }

@@ -9,10 +9,11 @@ use crate::metadata::command::Actor;
 use crate::metadata::effect::Effect;
 use crate::metadata::keys;
 use crate::metadata::name::{BucketName, UserName};
+use crate::metadata::query;
 use crate::metadata::refusal::{Bounded, Need, Refusal};
 use crate::metadata::source::{Draft, Source, SourceError};
 use crate::metadata::table;
-use crate::metadata::value::{Bucket, Role, Settings, Token, Totals, User};
+use crate::metadata::value::{Bucket, Role, Settings, Totals, User};
 
 /// Why a command goes no further.
 #[derive(Debug)]
@@ -69,8 +70,8 @@ impl<'a> Step<'a> {
         if self.draft.get(keys::SETTINGS)?.is_none() {
             return Err(Refusal::NotFounded.into());
         }
-        if let Actor::Bearer { user, token } = actor
-            && !self.is_token_of(*token, user)?
+        if let Actor::Bearer { token, .. } = actor
+            && !query::is_valid(&self.draft, actor)?
         {
             return Err(Refusal::TokenRevoked { id: *token }.into());
         }
@@ -83,13 +84,6 @@ impl<'a> Step<'a> {
             },
         };
         Ok(())
-    }
-
-    /// Says whether a token is valid and a user's.
-    fn is_token_of(&self, id: u64, user: &UserName) -> Result<bool, Stop> {
-        let hash: Option<[u8; 32]> = self.get(&keys::token_id(id))?;
-        let token: Option<Token> = hash.map_or(Ok(None), |hash| self.get(&keys::token(&hash)))?;
-        Ok(token.is_some_and(|token| token.user == *user))
     }
 
     // ---- Values ----------------------------------------------------------------------------

@@ -22,8 +22,8 @@ pub use cluster::{
 pub use list::{ListQuery, Listing, list};
 pub use lock::{leases, lock, lock_waiters};
 pub use object::{bucket, buckets, object, owned, pins, pins_of, version, versions};
-pub use upload::{UploadState, upload_state};
-pub use user::{tokens, user, user_of_token, users};
+pub use upload::{UploadState, is_upload_of, upload_state};
+pub use user::{is_valid, tokens, user, user_of_token, users};
 
 pub(super) use upload::{Known, state};
 

@@ -2,11 +2,12 @@
 
 use crate::OwnerId;
 use crate::metadata::apply::ApplyError;
+use crate::metadata::command::Actor;
 use crate::metadata::keys;
 use crate::metadata::lease::LeaseId;
 use crate::metadata::source::{Source, SourceError};
 use crate::metadata::table::{self, session_of};
-use crate::metadata::value::Totals;
+use crate::metadata::value::{Lease, Totals};
 
 /// What is to be done with the blocks of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,19 @@ pub fn upload_state(source: &dyn Source, upload: OwnerId) -> Result<UploadState,
         Known::Open | Known::NotOpened => UploadState::InProgress,
         Known::Dead => UploadState::Dead,
     })
+}
+
+/// Says whether an upload over several requests goes on, and is this actor's. Cost: a read.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn is_upload_of(
+    source: &dyn Source,
+    upload: OwnerId,
+    actor: &Actor,
+) -> Result<bool, SourceError> {
+    let lease: Option<Lease> = table::get(source, &keys::lease(&LeaseId::Upload(upload)))?;
+    Ok(lease.is_some_and(|lease| lease.user.as_ref() == actor.user()))
 }
 
 pub(in crate::metadata) fn state(

@@ -1,6 +1,7 @@
 //! Users and their tokens.
 
 use super::page;
+use crate::metadata::command::Actor;
 use crate::metadata::keys;
 use crate::metadata::name::UserName;
 use crate::metadata::source::{Source, SourceError};
@@ -39,6 +40,19 @@ pub fn user_of_token(
     let token: Option<Token> = table::get(source, &keys::token(hash))?;
     let Some(token) = token else { return Ok(None) };
     Ok(user(source, &token.user)?.map(|user| (user, token.id)))
+}
+
+/// Says whether whoever acts may still do so as the user they are: their token is valid, where they act by one.
+/// Cost: two reads.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn is_valid(source: &dyn Source, actor: &Actor) -> Result<bool, SourceError> {
+    let Actor::Bearer { user, token } = actor else { return Ok(true) };
+    let hash: Option<[u8; 32]> = table::get(source, &keys::token_id(*token))?;
+    let Some(hash) = hash else { return Ok(false) };
+    let found: Option<Token> = table::get(source, &keys::token(&hash))?;
+    Ok(found.is_some_and(|found| found.user == *user))
 }
 
 /// Returns tokens in the order in which they were made, behind `after`: of one user, or of all.
