@@ -1,8 +1,7 @@
 //! Why a command ends early, and the exit status that tells it.
 //!
-//! Failures are [`Fault`]s, whose kinds decide the exit status in `protocol::error`, but for one that says more
-//! here; the only other way to end early are that nobody reads the output any more, and that a command that was
-//! run failed. Never: prints.
+//! Failures are [`Fault`]s, whose kinds decide the exit status in `protocol::error`; the only other ways to
+//! end early are that nobody reads the output any more, and that a command that was run failed. Never: prints.
 
 use std::io;
 use std::path::Path;
