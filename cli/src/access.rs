@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::args::{KeyCommand, UserCommand};
 use crate::endpoint::Endpoints;
 use crate::failure::Failure;
+use crate::list::Pages;
 use crate::output;
 use crate::question::Question;
 use crate::target::segment;
@@ -29,16 +30,11 @@ pub(crate) async fn users(
             show(&question.json(&body).ask(endpoints).await?, json)
         }
         UserCommand::Ls => {
+            let question = Question::get("users", "list the users");
+            let mut pages = Pages::new(endpoints, question, None, None);
             let mut users = Users { users: Vec::new(), next: None };
-            loop {
-                let question = Question::get("users", "list the users");
-                let after = users.next.take();
-                let page: Users = question.parameter_if("after", after).ask(endpoints).await?;
+            while let Some(page) = pages.next::<Users>().await? {
                 users.users.extend(page.users);
-                users.next = page.next;
-                if users.next.is_none() {
-                    break;
-                }
             }
             if json {
                 return output::json(&users);
@@ -89,16 +85,11 @@ pub(crate) async fn keys(
             output::line(&output::plain(&secret.token))
         }
         KeyCommand::Ls => {
+            let question = Question::get("tokens", "list the tokens");
+            let mut pages = Pages::new(endpoints, question, None, None);
             let mut tokens = Tokens { tokens: Vec::new(), next: None };
-            loop {
-                let question = Question::get("tokens", "list the tokens");
-                let after = tokens.next.take();
-                let page: Tokens = question.parameter_if("after", after).ask(endpoints).await?;
+            while let Some(page) = pages.next::<Tokens>().await? {
                 tokens.tokens.extend(page.tokens);
-                tokens.next = page.next;
-                if tokens.next.is_none() {
-                    break;
-                }
             }
             if json {
                 return output::json(&tokens);

@@ -3,7 +3,7 @@
 //! A page is printed before the next one is asked for, so that a bucket of any size needs little memory.
 //! Never: sorts; peers answer in order.
 
-use protocol::api::{Bucket, Buckets, Listing, Object, Versions as VersionsPage};
+use protocol::api::{Bucket, Buckets, Listing, Object, Tokens, Users, Versions as VersionsPage};
 use protocol::{Fault, Kind};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -176,6 +176,26 @@ impl Page for Buckets {
 impl Page for VersionsPage {
     fn row_count(&self) -> usize {
         self.versions.len()
+    }
+
+    fn next(&self) -> Option<&String> {
+        self.next.as_ref()
+    }
+}
+
+impl Page for Users {
+    fn row_count(&self) -> usize {
+        self.users.len()
+    }
+
+    fn next(&self) -> Option<&String> {
+        self.next.as_ref()
+    }
+}
+
+impl Page for Tokens {
+    fn row_count(&self) -> usize {
+        self.tokens.len()
     }
 
     fn next(&self) -> Option<&String> {

@@ -63,7 +63,7 @@ pub(super) enum Verdict {
 
 /// One kind of request.
 #[derive(Clone, Debug, Default)]
-struct Kind {
+struct RequestKind {
     /// What was told last.
     told: Tally,
     /// Of this window.
@@ -72,7 +72,7 @@ struct Kind {
     calm: VecDeque<(Instant, u64)>,
 }
 
-impl Kind {
+impl RequestKind {
     fn take(&mut self, told: Tally) {
         self.open.requests += told.requests.saturating_sub(self.told.requests);
         self.open.micros += told.micros.saturating_sub(self.told.micros);
@@ -112,7 +112,7 @@ fn micros_of(time: Duration) -> u64 {
 /// Compares how clients fare with how they do in calm times.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watcher {
-    kinds: [Kind; 3],
+    kinds: [RequestKind; 3],
     since: Instant,
     /// Whether something was begun in the background within this window, and within the one before it, whose ends
     /// reach into this one.
