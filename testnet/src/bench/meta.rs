@@ -11,9 +11,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use futures::future::try_join_all;
 use protocol::Prng;
 use protocol::api::{Listing, ObjectOp, Source};
@@ -51,12 +52,17 @@ const PAGES: usize = 300;
 pub(super) struct Metadata {
     repetitions: u32,
     appends_per_s: f64,
+    /// Of each of [`PEERS`] writers at once.
+    shared_appends_per_s: f64,
     one_client_per_s: f64,
     one_client_ratio: f64,
     many_clients_per_s: f64,
     many_clients_ratio: f64,
     one_client_answers_per_s: f64,
     many_clients_answers_per_s: f64,
+    /// Processor time of all daemons together for a write of one client, and of many, in microseconds.
+    one_client_cpu_us: f64,
+    many_clients_cpu_us: f64,
     large: Large,
 }
 
@@ -98,29 +104,54 @@ async fn measure(
     repetitions: u32,
 ) -> anyhow::Result<Metadata> {
     let writer = Writer::new(net).await?;
-    let mut rates: [Vec<f64>; 5] = Default::default();
+    let (mut raw, mut shared) = (Vec::new(), Vec::new());
+    let (mut one, mut many) = (Load::default(), Load::default());
     for repetition in 0..repetitions {
-        rates[0].push(appends(&scratch.path().join("appends"))?);
-        for (clients, writes, answers) in [(1, 1, 3), (CLIENTS, 2, 4)] {
+        raw.push(appends(scratch.path(), 1)?);
+        shared.push(appends(scratch.path(), PEERS)?);
+        for (clients, load) in [(1, &mut one), (CLIENTS, &mut many)] {
             let create = async |client: u64, count: u64| {
                 writer.create(client, &format!("{clients}/{repetition}/{client}/{count}")).await
             };
-            rates[writes].push(spell(clients, create).await?);
-            rates[answers].push(spell(clients, async |client, _| writer.ask(client).await).await?);
+            let (cpu_before, begin) = (cpu_s(net), Instant::now());
+            let writes_per_s = spell(clients, create).await?;
+            let writes = writes_per_s * begin.elapsed().as_secs_f64();
+            load.cpu_us.push((cpu_s(net) - cpu_before) * 1e6 / writes);
+            load.writes_per_s.push(writes_per_s);
+            let answers = spell(clients, async |client, _| writer.ask(client).await).await?;
+            load.answers_per_s.push(answers);
         }
     }
-    let [raw, one, many, one_answered, many_answered] = rates.map(median);
+    let raw = median(raw);
+    let [one_per_s, many_per_s] = [one.writes_per_s, many.writes_per_s].map(median);
     Ok(Metadata {
         repetitions,
         appends_per_s: raw,
-        one_client_per_s: one,
-        one_client_ratio: one / raw,
-        many_clients_per_s: many,
-        many_clients_ratio: many / raw,
-        one_client_answers_per_s: one_answered,
-        many_clients_answers_per_s: many_answered,
+        shared_appends_per_s: median(shared),
+        one_client_per_s: one_per_s,
+        one_client_ratio: one_per_s / raw,
+        many_clients_per_s: many_per_s,
+        many_clients_ratio: many_per_s / raw,
+        one_client_answers_per_s: median(one.answers_per_s),
+        many_clients_answers_per_s: median(many.answers_per_s),
+        one_client_cpu_us: median(one.cpu_us),
+        many_clients_cpu_us: median(many.cpu_us),
         large: large(net, &writer, objects).await?,
     })
+}
+
+/// What some clients at once were measured to get, once in each repetition.
+#[derive(Debug, Default)]
+struct Load {
+    writes_per_s: Vec<f64>,
+    answers_per_s: Vec<f64>,
+    cpu_us: Vec<f64>,
+}
+
+/// Returns the seconds of processor time that all daemons have taken.
+fn cpu_s(net: &Testnet) -> f64 {
+    let nodes = net.state().clusters.iter().flat_map(|cluster| &cluster.nodes);
+    nodes.filter_map(|node| process::cpu_s(node.pid)).sum()
 }
 
 async fn large(net: &mut Testnet, writer: &Writer, objects: u64) -> anyhow::Result<Large> {
@@ -156,8 +187,20 @@ async fn large(net: &mut Testnet, writer: &Writer, objects: u64) -> anyhow::Resu
     })
 }
 
-/// Returns how many appends, each with a sync, a file takes in a second.
-fn appends(path: &Path) -> anyhow::Result<f64> {
+/// Returns how many appends, each with a sync, a file takes in a second while `writers` append to one each in `dir`.
+fn appends(dir: &Path, writers: usize) -> anyhow::Result<f64> {
+    let rates = thread::scope(|scope| {
+        let paths = (0..writers).map(|writer| dir.join(format!("appends-{writer}")));
+        let started: Vec<_> = paths.map(|path| scope.spawn(move || append_to(&path))).collect();
+        let ended = started.into_iter().map(|writer| {
+            writer.join().unwrap_or_else(|_| Err(anyhow!("a writer of raw appends panicked")))
+        });
+        ended.collect::<anyhow::Result<Vec<f64>>>()
+    })?;
+    Ok(rates.iter().sum::<f64>() / rates.len() as f64)
+}
+
+fn append_to(path: &Path) -> anyhow::Result<f64> {
     let piece = [7; APPEND_BYTES];
     let mut file = File::create(path).context("cannot write a file to measure the disk")?;
     let (begin, mut count) = (Instant::now(), 0_u32);
@@ -274,8 +317,9 @@ impl Metadata {
     pub(super) fn tables(&self) -> Vec<Table> {
         let title = format!("metadata: {PEERS} peers, medians of {}", self.repetitions);
         let mut rates = Table::new(title, &["", "per s", "ratio"]);
-        rates.row(["raw: appends of 4 KiB, synced".into(), whole(self.appends_per_s), "1".into()]);
         for (what, per_s) in [
+            ("raw: appends of 4 KiB, synced".into(), self.appends_per_s),
+            (format!("raw: each of {PEERS} writers at once"), self.shared_appends_per_s),
             ("writes, 1 client".into(), self.one_client_per_s),
             (format!("writes, {CLIENTS} clients"), self.many_clients_per_s),
             ("answers without a write, 1 client".into(), self.one_client_answers_per_s),
@@ -285,6 +329,12 @@ impl Metadata {
             ),
         ] {
             rates.row([what, whole(per_s), format!("{:.2}", per_s / self.appends_per_s)]);
+        }
+        for (what, cpu_us) in [
+            ("processor time of a write, 1 client, us".into(), self.one_client_cpu_us),
+            (format!("processor time of a write, {CLIENTS} clients, us"), self.many_clients_cpu_us),
+        ] {
+            rates.row([what, whole(cpu_us), String::new()]);
         }
         let large = &self.large;
         let title = format!("a bucket of {} objects", large.objects);
