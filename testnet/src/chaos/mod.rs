@@ -32,6 +32,7 @@ mod space;
 mod stage;
 mod steady;
 mod steal;
+mod stress;
 mod tickets;
 mod tmpfs;
 mod twenty;

@@ -12,8 +12,8 @@ use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
     appends, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader,
-    locks, members, paused, rot, scrub, settings, space, steal, tickets, twenty, unread, users,
-    vectors, winners,
+    locks, members, paused, rot, scrub, settings, space, steal, stress, tickets, twenty, unread,
+    users, vectors, winners,
 };
 
 /// One scenario.
@@ -24,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 26] = [
+const SCENARIOS: [Scenario; 27] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -89,6 +89,11 @@ const SCENARIOS: [Scenario; 26] = [
         name: "steal",
         shows: "a long upload leaves its gateway once: holders take the jobs of bringing other copies",
         run: |ctx| steal::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "stress",
+        shows: "many clients of all kinds see no fault while peers die, and nothing is lost",
+        run: |ctx| stress::run(ctx).boxed_local(),
     },
     Scenario {
         name: "unread",
