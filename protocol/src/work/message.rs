@@ -64,21 +64,16 @@ pub struct Done {
 /// A message between two peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// A peer asks how much work waits.
-    Probe {
-        /// Names the question. Never used twice by one peer.
-        ask: u64,
-    },
-    /// The answer to a probe.
+    /// A peer tells another one how much work waits here: one that waits for it, or is told unasked.
     Load {
-        /// Which.
+        /// The question that is answered, 0 where there was none.
         ask: u64,
         /// What waits here.
         load: Load,
     },
     /// An idle peer asks for half of what waits.
     Steal {
-        /// Names the question.
+        /// Names the question. Never used twice by one peer.
         ask: u64,
     },
     /// A peer that has been idle for a while asks for a share of what comes. Answered by a [`Message::Grant`] when there is
@@ -151,7 +146,7 @@ impl Message {
     pub fn is_valid(&self) -> bool {
         let lease_max = Duration::from_millis;
         match self {
-            Self::Probe { .. } | Self::Load { .. } | Self::Steal { .. } | Self::Wait { .. } => true,
+            Self::Load { .. } | Self::Steal { .. } | Self::Wait { .. } => true,
             Self::Grant { jobs, number, .. } => {
                 let is_valid = |lent: &Lent| {
                     lent.job.is_valid() && lease_max(lent.lease_ms.into()) <= WORK_LEASE

@@ -309,10 +309,6 @@ impl Queue {
             return;
         }
         match message {
-            Message::Probe { ask } => {
-                let load = self.load_for(from);
-                out.push(Output::Send { to: from, message: Message::Load { ask, load } });
-            }
             Message::Load { ask, load } => {
                 let is_hungry = self.is_hungry();
                 self.thief.told(now, from, ask, load, is_hungry, out);

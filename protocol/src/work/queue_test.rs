@@ -577,7 +577,6 @@ fn messages() -> Vec<(&'static str, Message)> {
     let ends = [Outcome::Done, failed, Outcome::Returned];
     let done = ends.map(|outcome| Done { lease, outcome }).to_vec();
     vec![
-        ("Probe", Message::Probe { ask: 300 }),
         ("Load", Message::Load { ask: 300, load }),
         ("Steal", Message::Steal { ask: 300 }),
         ("Wait", Message::Wait { ask: 300 }),
@@ -648,7 +647,7 @@ fn what_is_beyond_a_bound_or_of_another_version_is_refused() {
         assert!(matches!(decoded, Err(FormatError::Malformed { .. })), "{message:?}");
         assert_eq!(desk.hear(2, message), []);
     }
-    let mut later = Message::Probe { ask: 1 }.encode().unwrap().to_vec();
+    let mut later = Message::Steal { ask: 1 }.encode().unwrap().to_vec();
     later[0] = 2;
     let refused = FormatError::Version { what: "message about work", found: 2 };
     assert_eq!(Message::decode(&later), Err(refused));

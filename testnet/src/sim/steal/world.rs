@@ -140,8 +140,7 @@ impl World {
     fn send(&mut self, from: usize, to: usize, message: Message) {
         // Those that idle peers exchange when all is done belong to no job.
         let belongs = match &message {
-            Message::Probe { .. }
-            | Message::Load { .. }
+            Message::Load { .. }
             | Message::Steal { .. }
             | Message::Seek { .. }
             | Message::Wait { .. } => false,
