@@ -8,14 +8,15 @@ use protocol::Cid;
 use protocol::api::RepairStatus;
 
 use super::client::shoal;
+use super::scale::scaled;
 use super::segments::{Damage, Record, records};
 use super::stage::{Ctx, Stage};
 use super::wait::{PATIENCE, until};
 use crate::content::Content;
 use crate::harness::UpOptions;
 
-/// Objects of one block each, which all lie in segments.
-const OBJECTS: u32 = 300;
+/// Objects of one block each, which all lie in segments: in a whole run so many that a peer has 1,000 copies damaged.
+const OBJECTS: [u32; 2] = [300, 3_600];
 
 /// Their sizes.
 const SIZES: [u64; 3] = [66_000, 120_000, 250_000];
@@ -123,7 +124,8 @@ async fn all_but_one(ctx: &Ctx) -> anyhow::Result<()> {
 /// Stores the objects through all peers in turn.
 async fn store(ctx: &Ctx, stage: &Stage) -> anyhow::Result<Vec<Kept>> {
     let urls = stage.urls();
-    let uploads = (0..OBJECTS).zip(urls.iter().cycle()).zip(SIZES.iter().cycle());
+    let uploads =
+        (0..scaled(OBJECTS[0], OBJECTS[1])).zip(urls.iter().cycle()).zip(SIZES.iter().cycle());
     stream::iter(uploads)
         .map(async |((seed, url), size)| {
             let content = Content { seed, size: *size };
