@@ -339,6 +339,9 @@ fn removing_tells_what_was_there() {
     assert_exit(&run(&["rm", "b/k", "--if-match", "9"]), 0, "");
     let seen = peer.seen("DELETE /api/v1/objects/b/k").pop().unwrap();
     assert_eq!(seen.headers["if-match"], "\"9\"");
+    assert_exit(&run(&["rm", "b/k", "--version", "3", "--if-match", "3"]), 0, "");
+    let seen = peer.seen("DELETE /api/v1/objects/b/k?version=3").pop().unwrap();
+    assert_eq!(seen.headers["if-match"], "\"3\"");
 
     let cid = peer.add_file(b"x").cid;
     let row = |key: &str| object("b", key, &json!({ "cid": cid.to_string(), "size": 1 }), "");

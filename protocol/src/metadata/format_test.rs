@@ -142,6 +142,7 @@ fn ops() -> Vec<Op> {
         Op::RemoveMember { raft_id: 300 },
         Op::SetTopology { base: Epoch(6), topology: topology() },
         Op::RetireTopologies { before: Epoch(6) },
+        Op::DeleteVersionIf { bucket, key, version: 300, precondition: precondition() },
     ]
 }
 

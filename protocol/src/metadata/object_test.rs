@@ -192,6 +192,53 @@ fn a_delete_marker_that_is_removed_brings_the_object_back() {
 }
 
 #[test]
+fn a_version_is_removed_only_while_it_is_what_its_asker_says() {
+    let (mut world, session) = World::founded();
+    let name = object("docs", "a");
+    let versions = [1, 2].map(|number| {
+        world.user("ann", put(&name, upload(session, number), Precondition::default())).unwrap();
+        world.index
+    });
+    let remove = |version: u64, precondition: Precondition| {
+        let (bucket, key) = (name.bucket.clone(), name.key.clone());
+        Op::DeleteVersionIf { bucket, key, version, precondition }
+    };
+    let is_any = || Precondition { if_match: Some(Match::Any), if_none_match: None };
+    let root = |number: u64| content(upload(session, number)).root;
+    let [old, current] = versions;
+    // What is true of the current one says nothing of the older one.
+    for precondition in [
+        Precondition::is(Tag::Root(root(2))),
+        Precondition::is(Tag::Version(current)),
+        Precondition::absent(),
+        Precondition { if_match: Some(Match::OneOf(Vec::new())), if_none_match: None },
+    ] {
+        let refused = world.user("ann", remove(old, precondition));
+        let seen = Some((old, root(1)));
+        assert_eq!(refused, Err(Refusal::PreconditionFailed { current: seen }));
+        assert_eq!(world.versions(&name).len(), 2, "nothing is removed");
+    }
+    let removed = world.user("ann", remove(old, Precondition::is(Tag::Root(root(1)))));
+    assert_eq!(removed, Ok(Outcome::Deleted { version: Some(old) }));
+    // Where there is no such version, whoever wants one is told; whoever wants none has what they want.
+    let refused = world.user("ann", remove(old, is_any()));
+    assert_eq!(refused, Err(Refusal::PreconditionFailed { current: None }));
+    let nothing = world.user("ann", remove(old, Precondition::absent()));
+    assert_eq!(nothing, Ok(Outcome::Deleted { version: None }));
+    // A delete marker is a version, without content.
+    let Ok(Outcome::Deleted { version: Some(marker) }) = world.user("ann", delete(&name)) else {
+        panic!("it was there")
+    };
+    let refused = world.user("ann", remove(marker, Precondition::is(Tag::Root(root(2)))));
+    assert_eq!(refused, Err(Refusal::PreconditionFailed { current: None }));
+    world.user("ann", remove(marker, is_any())).unwrap();
+    assert_eq!(world.version(&name), Some(current));
+    // Whose it is comes first.
+    let denied = world.user("bob", remove(current, Precondition::absent()));
+    assert!(matches!(denied, Err(Refusal::Denied { .. })), "{denied:?}");
+}
+
+#[test]
 fn a_move_is_one_step_and_needs_room_for_none() {
     let (mut world, session) = World::founded();
     let (from, to) = (object("docs", "a"), object("docs", "b"));
