@@ -17,6 +17,7 @@ use tokio::process::Child;
 
 use super::ask::{Answer, send};
 use super::client::{shoal, start};
+use super::cut;
 use super::edit::stored_bytes;
 use super::requests::object_url;
 use super::settings::free_port;
@@ -52,13 +53,13 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
 }
 
 /// Who asks: a token, or nothing.
-struct Asker<'a> {
+pub(super) struct Asker<'a> {
     ctx: &'a Ctx,
     token: Option<String>,
 }
 
 impl<'a> Asker<'a> {
-    fn request(&self, method: Method, url: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
         self.ctx.http.request_with(method, url, self.token.as_deref())
     }
 
@@ -130,6 +131,7 @@ async fn two_users(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     bob.put(&urls[2], "bobs/one", b"mine".to_vec()).await?.expect(201)?;
     others_write_nothing(ctx, stage, &bob).await?;
     uploads_have_owners(&urls, &ann, &bob).await.context("an upload in parts")?;
+    cut::run(&urls, &ann).await.context("content that is not what it says")?;
     parts_stay(ctx, &urls, &ann).await.context("parts of which one breaks off")?;
     what_is_named_is_kept(&urls, &ann).await.context("content that is named")?;
 
@@ -215,13 +217,13 @@ async fn others_write_nothing(ctx: &Ctx, stage: &Stage, bob: &Asker<'_>) -> anyh
 }
 
 /// Begins an upload in parts, and returns its id.
-async fn begin(asker: &Asker<'_>, url: &str) -> anyhow::Result<String> {
+pub(super) async fn begin(asker: &Asker<'_>, url: &str) -> anyhow::Result<String> {
     let begun = send(asker.request(Method::POST, &format!("{url}/api/v1/uploads"))).await?;
     Ok(begun.expect(201)?.document::<UploadBegun>()?.upload)
 }
 
 /// Returns the change that names content of an upload.
-fn naming(cid: &str, upload: &str, size: usize) -> serde_json::Value {
+pub(super) fn naming(cid: &str, upload: &str, size: usize) -> serde_json::Value {
     json!({ "op": "name", "cid": cid, "upload": upload, "size": size, "tags": {}, "public": false })
 }
 
