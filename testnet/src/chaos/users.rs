@@ -131,6 +131,7 @@ async fn two_users(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     bob.put(&urls[2], "bobs/one", b"mine".to_vec()).await?.expect(201)?;
     others_write_nothing(ctx, stage, &bob).await?;
     uploads_have_owners(&urls, &ann, &bob).await.context("an upload in parts")?;
+    a_name_that_is_given_again(ctx, &urls).await.context("a user of a name that was used")?;
     cut::run(&urls, &ann).await.context("content that is not what it says")?;
     parts_stay(ctx, &urls, &ann).await.context("parts of which one breaks off")?;
     what_is_named_is_kept(&urls, &ann).await.context("content that is named")?;
@@ -275,6 +276,37 @@ async fn uploads_have_owners(
         answer.expect_problem(409, "conflict").context("an upload that was ended")?;
     }
     Ok(())
+}
+
+/// Who gets the name of a user that was removed gets none of their uploads.
+async fn a_name_that_is_given_again(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
+    let (former, _) = user(ctx, &urls[0], "una").await?;
+    let upload = begin(&former, &urls[0]).await?;
+    let cid = Cid::of(Codec::Raw, b"former").to_string();
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        send(former.request(Method::POST, &part).body("former")).await?.expect(201)?;
+    }
+    let una = format!("{}/api/v1/users/una", urls[1]);
+    send(ctx.http.request(Method::DELETE, &una)).await?.expect(204)?;
+    let (new, _) = user(ctx, &urls[2], "una").await?;
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        let name = new.request(Method::POST, &object_url(url, "unas/one"));
+        let pin = format!("{url}/api/v1/content/{cid}?upload={upload}&size=6");
+        for (what, request) in [
+            ("a part", new.request(Method::POST, &part).body("mine")),
+            ("a name", name.json(&naming(&cid, &upload, 6))),
+            ("a pin", new.request(Method::PUT, &pin)),
+            ("an administrator's part", ctx.http.request(Method::POST, &part).body("mine")),
+        ] {
+            send(request).await?.expect_problem(409, "conflict").context(what)?;
+        }
+    }
+    let own = begin(&new, &urls[0]).await?;
+    let part = format!("{}/api/v1/content?upload={own}", urls[1]);
+    send(new.request(Method::POST, &part).body("mine")).await?.expect(201)?;
+    send(ctx.http.request(Method::DELETE, &una)).await?.expect(204).map(drop)
 }
 
 /// A part that breaks off takes nothing along that was acknowledged before.
