@@ -240,8 +240,8 @@ impl Endpoints {
             let request = self.http.get(peer.url_of("readyz"));
             match answer(peer, "ask", request, PROBE_TIMEOUT).await {
                 // Whatever it says of its health, it says something.
-                Ok(_) | Err(Refusal::Final(_)) => {}
-                Err(refusal) => return Err(refusal),
+                Ok(_) | Err(Refusal::Final(_) | Refusal::Answered(_)) => {}
+                Err(refusal @ Refusal::Unreachable(_)) => return Err(refusal),
             }
             peer.is_known.store(true, Ordering::Relaxed);
         }

@@ -47,6 +47,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.http).await.with_context(|| {
         format!("cannot listen for HTTP on {}: choose another with --http", settings.http)
     })?;
+    // Where any port would do, the one that was taken.
+    let http = listener.local_addr().context("the HTTP listener has no address")?;
     let disk = RealDisk::open(data_dir.path())
         .with_context(|| format!("cannot open what lies in {}", data_dir.path().display()))?;
     let capacity_bytes = match settings.capacity_bytes {
@@ -112,7 +114,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(
         cluster = %node.cluster(),
         peer = %node.peers().view().own(),
-        http = %settings.http,
+        %http,
         capacity = %format_bytes(capacity_bytes),
         used = %format_bytes(node.usage().used_bytes),
         "daemon started"
@@ -122,7 +124,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         tell_founder(&data_dir.admin_token()?);
     }
     if !settings.http.ip().is_loopback() {
-        warn!(http = %settings.http, "the API is not encrypted: who listens in on the way to it can read tokens; put a TLS proxy in front");
+        warn!(%http, "the API is not encrypted: who listens in on the way to it can read tokens; put a TLS proxy in front");
     }
 
     let outcome = until_the_end(&node, &failed).await;

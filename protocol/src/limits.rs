@@ -582,6 +582,21 @@ pub const STORE_DROP_STEP: usize = 1 << 12;
 /// a block is likely to be lost.
 pub const SCRUB_PASS: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Nodes that are no leaves, of content that is named after its blocks were uploaded: a file of a pebibyte has as many. Their
-/// names are remembered while it is looked through, 48 bytes each.
-pub const ADOPT_NODES_MAX: usize = 1 << 20;
+/// Nodes that are no leaves, of content that is named after its blocks were uploaded: a file of a pebibyte has as many. What
+/// they came to is remembered while it is looked through, some 100 bytes each.
+pub const AUDIT_NODES_MAX: usize = 1 << 20;
+
+/// Nodes of such content that are read before it is their turn: enough to hide the way to another peer.
+pub const AUDIT_NODES_AHEAD: usize = 4;
+
+/// Levels of such content, directories in directories included: more than the 256 that the client makes of a tree, of a few
+/// levels each where they are large, and the file at the end.
+pub const AUDIT_DEPTH_MAX: usize = 1024;
+const _: () = assert!(AUDIT_DEPTH_MAX >= 256 * 3 + DAG_DEPTH_MAX);
+
+/// Links of all nodes on the way from such a root to where it is looked through, 56 bytes each.
+pub const AUDIT_LINKS_MAX: usize = 1 << 19;
+const _: () = assert!(AUDIT_LINKS_MAX >= DAG_DEPTH_MAX * READ_LINKS_MAX);
+
+/// Leaves of such content whose length is remembered: those that their upload remembers as well, which asks nobody for them again.
+pub const AUDIT_LEAVES_REMEMBERED: usize = 2 * UPLOAD_RECENT_BLOCKS_MAX;

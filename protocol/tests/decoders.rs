@@ -505,7 +505,8 @@ fn heads() -> Vec<Vec<u8>> {
     ];
     let replies = [
         Err(Fault::busy("full up", Duration::from_millis(250))),
-        Ok(Reply::Held(vec![true, false])),
+        Ok(Reply::Held { held: vec![true, false], bytes: Vec::new() }),
+        Ok(Reply::Held { held: vec![true, false], bytes: vec![300, 0] }),
         Ok(Reply::Block(Bytes::new())),
         Ok(Reply::Meta { body: Bytes::new() }),
         Ok(Reply::Inventory { body: Bytes::new() }),

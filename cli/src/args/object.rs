@@ -143,8 +143,8 @@ pub(crate) struct Remove {
     /// The object and all objects below KEY/, or all of a bucket
     #[arg(short, long)]
     pub(crate) recursive: bool,
-    /// Only if its current version, or the CID of its content, is this
-    #[arg(long, value_name = "V", conflicts_with_all = ["recursive", "version"])]
+    /// Only if its current version, or the CID of its content, is this; with --version, of that version
+    #[arg(long, value_name = "V", conflicts_with = "recursive")]
     pub(crate) if_match: Option<Match>,
 }
 

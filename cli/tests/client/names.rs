@@ -305,6 +305,42 @@ fn listings_come_page_by_page() {
 }
 
 #[test]
+fn users_and_tokens_come_page_by_page() {
+    let (peer, home) = (Fake::start(), home());
+    let run = |args: &[&str]| shoal(&[&peer.url], args, home.path());
+    let user = |name: &&str| json!({ "name": name, "role": "user", "created": "2026" });
+    let token = |id: &&str| json!({ "id": id, "user": "ann", "label": "l", "created": "2026" });
+    let page = |what: &str, rows: Vec<Value>, next: Option<&str>| {
+        json!({ what: rows, "next": next }).to_string()
+    };
+    let users = |names: &[&str], next| page("users", names.iter().map(user).collect(), next);
+    let tokens = |ids: &[&str], next| page("tokens", ids.iter().map(token).collect(), next);
+    let first = ["users", "tokens"].map(|what| format!("GET /api/v1/{what}?limit=1000"));
+    peer.script(&first[0], &[(200, &users(&["ann", "bob"], Some("bob")))]);
+    peer.script(&format!("{}&after=bob", first[0]), &[(200, &users(&[], Some("c&d")))]);
+    peer.script(&format!("{}&after=c%26d", first[0]), &[(200, &users(&["eve"], None))]);
+    peer.script(&first[1], &[(200, &tokens(&["7"], Some("7")))]);
+    peer.script(&format!("{}&after=7", first[1]), &[(200, &tokens(&["8", "9"], None))]);
+    for (args, what, of, wanted) in [
+        (["user", "ls"], "users", "name", &["ann", "bob", "eve"][..]),
+        (["key", "ls"], "tokens", "id", &["7", "8", "9"]),
+    ] {
+        let found = json_of(&run(&[args[0], args[1], "--json"]));
+        let rows: Vec<_> =
+            found[what].as_array().unwrap().iter().map(|row| row[of].as_str().unwrap()).collect();
+        assert_eq!(rows, wanted);
+        assert_eq!(found["next"], Value::Null, "all of them are told");
+        let table = text(&run(&args));
+        assert!(wanted.iter().all(|name| table.contains(name)), "{table}");
+    }
+    // A peer that repeats itself is not asked for ever.
+    peer.script(&format!("{}&after=c%26d", first[0]), &[(200, &users(&["eve"], Some("c&d")))]);
+    assert_exit(&run(&["user", "ls"]), 1, "the same page");
+    peer.script(&format!("{}&after=7", first[1]), &[(200, &tokens(&["8"], Some("7")))]);
+    assert_exit(&run(&["key", "ls"]), 1, "the same page");
+}
+
+#[test]
 fn a_reader_that_leaves_a_listing_is_no_error() {
     let (peer, home) = (Fake::start(), home());
     let cid = peer.add_file(b"x").cid;
@@ -339,6 +375,9 @@ fn removing_tells_what_was_there() {
     assert_exit(&run(&["rm", "b/k", "--if-match", "9"]), 0, "");
     let seen = peer.seen("DELETE /api/v1/objects/b/k").pop().unwrap();
     assert_eq!(seen.headers["if-match"], "\"9\"");
+    assert_exit(&run(&["rm", "b/k", "--version", "3", "--if-match", "3"]), 0, "");
+    let seen = peer.seen("DELETE /api/v1/objects/b/k?version=3").pop().unwrap();
+    assert_eq!(seen.headers["if-match"], "\"3\"");
 
     let cid = peer.add_file(b"x").cid;
     let row = |key: &str| object("b", key, &json!({ "cid": cid.to_string(), "size": 1 }), "");

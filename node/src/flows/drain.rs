@@ -91,8 +91,8 @@ async fn give<E: Env>(context: &Context<E>, owner: OwnerId, epoch: Epoch) -> Res
                 copy.place(peer)
             })
             .buffer_unordered(COPIES_MAX);
-        while let Some(outcome) = copies.next().await {
-            given += u64::from(outcome? == protocol::wire::BlockOutcome::Stored);
+        while let Some(placed) = copies.next().await {
+            given += u64::from(placed?.outcome == protocol::wire::BlockOutcome::Stored);
         }
         after = Some(last);
     }

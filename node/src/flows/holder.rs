@@ -68,7 +68,7 @@ async fn get<E: Env>(
     match context.rpc.call(peer, Class::Bulk, request, BLOCK_REQUEST_TIMEOUT).await? {
         Reply::Block(bytes) => Ok(Some(bytes)),
         Reply::Put(_)
-        | Reply::Held(_)
+        | Reply::Held { .. }
         | Reply::Released { .. }
         | Reply::Owners(_)
         | Reply::Meta { .. }

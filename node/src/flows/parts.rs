@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use lru::LruCache;
-use protocol::dag::Content as DagContent;
-use protocol::metadata::{Actor, Asked, Op, Outcome, RequestId, Source, UserName, query, recall};
+use protocol::metadata::{
+    Actor, Asked, Op, Outcome, Reference, RequestId, Source, UserName, query, recall,
+};
 use protocol::{Cid, Fault, Instant, Kind, OwnerId};
 
 use super::propose::{COMMIT_PATIENCE, submit};
@@ -20,7 +21,7 @@ use super::repeat::request_of;
 use super::upload::{
     OnFailure, Piece, UploadOptions, Uploaded, adopt, upload_block, upload_pieces,
 };
-use super::{Context, Root, block, objects};
+use super::{Context, objects};
 use crate::env::Env;
 use crate::meta::Freshness;
 
@@ -130,27 +131,13 @@ pub async fn refer<E: Env>(
     let was_answered = move |state: &dyn Source| Ok(recall(state, request)?.is_some());
     // One that comes again gets its answer, also after its upload has ended.
     if !context.meta.read(Freshness::Latest, was_answered).await? {
-        let (root, size, upload, is_named) = if let Op::Put { content, .. } = &op {
-            (content.root, content.size, content.upload, true)
-        } else if let Op::Pin { root, size, upload } = &op {
-            (*root, *size, *upload, false)
-        } else {
-            return Err(Fault::new(Kind::Internal, "this change refers to no upload"));
-        };
-        renew(context, &actor, upload).await?;
-        adopt(context, upload, root).await?;
-        let bytes = block(context, Root::Bare(root)).await?;
-        let invalid = |detail: String| Err(Fault::new(Kind::Invalid, detail));
-        match DagContent::of_root(root, &bytes) {
-            Ok(DagContent::File { size: found }) if found != size => {
-                return invalid(format!("{root} has {found} bytes, not size={size}"));
-            }
-            Ok(DagContent::Directory) if is_named => {
-                return invalid(format!("{root} is a directory, and no object's content: pin it"));
-            }
-            Ok(DagContent::File { .. } | DagContent::Directory) => {}
-            Err(error) => return invalid(format!("block {root}: {error}")),
-        }
+        let reference = Reference::of(&op)
+            .ok_or_else(|| Fault::new(Kind::Internal, "this change refers to no upload"))?;
+        renew(context, &actor, reference.upload).await?;
+        let audited = adopt(context, reference.upload, reference.root).await?;
+        reference
+            .check(&audited)
+            .map_err(|misfit| Fault::new(misfit.kind(), misfit.to_string()))?;
     }
     submit(&context.meta, request, op, actor).await
 }

@@ -61,7 +61,7 @@ async fn release_at<E: Env>(
     match context.rpc.call(peer, Class::Control, request, RELEASE_TIMEOUT).await? {
         Reply::Released { blocks, bytes } => Ok(Freed { blocks, bytes }),
         Reply::Put(_)
-        | Reply::Held(_)
+        | Reply::Held { .. }
         | Reply::Block(_)
         | Reply::Owners(_)
         | Reply::Meta { .. }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -29,6 +29,7 @@ use super::serve::failed;
 use super::settings::{MetaSettings, Planted};
 use super::snapshot::Receiver;
 use super::status::{MetaStatus, RaftId, StatusWatch};
+use super::touch::Question;
 use super::types::{Metrics, Raft, Seat};
 use crate::env::{Batch, Disk, Durability, Env, Home, Map, Net};
 use crate::rpc::Rpc;
@@ -62,6 +63,9 @@ struct Inner<E: Env> {
     changing: Mutex<()>,
     /// When a leader last had something appended here, or its sign of life taken, in nanoseconds of this peer's clock.
     heard_nanos: AtomicU64,
+    /// Whether that was ever so; until then it is when this peer started.
+    is_heard: AtomicBool,
+    question: Question,
 }
 
 impl<E: Env> Clone for Meta<E> {
@@ -115,6 +119,8 @@ impl<E: Env> Meta<E> {
             read_indexes: ReadIndexes::default(),
             changing: Mutex::new(()),
             heard_nanos: AtomicU64::new(env.now().as_nanos()),
+            is_heard: AtomicBool::new(false),
+            question: Question::default(),
             env,
         };
         let meta = Self { inner: Arc::new(inner) };
@@ -178,13 +184,23 @@ impl<E: Env> Meta<E> {
         if self.status().is_leader {
             return Duration::ZERO;
         }
+        self.since_heard()
+    }
+
+    fn since_heard(&self) -> Duration {
         let heard = Instant::from_nanos(self.inner.heard_nanos.load(Ordering::Relaxed));
         self.env().now().since(heard)
+    }
+
+    /// Returns how long ago a leader was heard of; `None` when none was since this peer started.
+    pub(super) fn leader_silence(&self) -> Option<Duration> {
+        self.inner.is_heard.load(Ordering::Relaxed).then(|| self.since_heard())
     }
 
     /// Notes that a leader was heard of just now.
     pub(super) fn note_heard(&self) {
         self.inner.heard_nanos.store(self.env().now().as_nanos(), Ordering::Relaxed);
+        self.inner.is_heard.store(true, Ordering::Relaxed);
     }
 
     /// Returns a way to wait for changes of [`Meta::status`].
@@ -312,6 +328,10 @@ impl<E: Env> Meta<E> {
 
     pub(super) fn read_indexes(&self) -> &ReadIndexes {
         &self.inner.read_indexes
+    }
+
+    pub(super) fn question(&self) -> &Question {
+        &self.inner.question
     }
 
     pub(super) fn changing(&self) -> &Mutex<()> {

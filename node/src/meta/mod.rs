@@ -27,6 +27,7 @@ mod settings;
 mod snapshot;
 mod source;
 mod status;
+mod touch;
 mod types;
 mod watch;
 

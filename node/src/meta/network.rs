@@ -62,7 +62,7 @@ impl<E: Env> Post<E> {
         match self.rpc.call(peer, Class::Control, request, patience).await? {
             Reply::Meta { body } => open("answer", &body).map_err(internal),
             Reply::Put(_)
-            | Reply::Held(_)
+            | Reply::Held { .. }
             | Reply::Block(_)
             | Reply::Released { .. }
             | Reply::Owners(_)

@@ -108,7 +108,7 @@ impl<E: Env> Meta<E> {
     }
 
     /// Returns a read index that was asked for after this call began.
-    async fn read_index(&self) -> Result<u64, Fault> {
+    pub(super) async fn read_index(&self) -> Result<u64, Fault> {
         let (reply, index) = oneshot::channel();
         let asks = {
             let mut queue = self.read_indexes().lock();

@@ -62,13 +62,18 @@ impl<E: Env> Handler for PeerHandler<E> {
                 Ok(Reply::Put(store.put(cid, bytes, owner, root).await?))
             }
             Request::Claim { cids, owner, root } => {
-                Ok(Reply::Held(store.claim(cids, owner, root).await?))
+                let claimed = store.claim(cids, owner, root).await?;
+                let held = claimed.iter().map(Option::is_some).collect();
+                let bytes = claimed.into_iter().map(Option::unwrap_or_default).collect();
+                Ok(Reply::Held { held, bytes })
             }
             Request::GetBlock { cid } => {
                 let found = store.get(cid).await?;
                 found.map(Reply::Block).ok_or_else(|| not_held(cid))
             }
-            Request::HasBlocks { cids } => Ok(Reply::Held(store.has(cids).await?)),
+            Request::HasBlocks { cids } => {
+                Ok(Reply::Held { held: store.has(cids).await?, bytes: Vec::new() })
+            }
             Request::Release { owner } => {
                 let (blocks, bytes) = store.release(owner).await?;
                 Ok(Reply::Released { blocks, bytes })

@@ -40,7 +40,7 @@ pub(super) struct Claim {
     pub(super) cids: Vec<Cid>,
     pub(super) owner: OwnerId,
     pub(super) root: bool,
-    pub(super) reply: ReplyTo<Vec<bool>>,
+    pub(super) reply: ReplyTo<Vec<Option<u32>>>,
 }
 
 impl Put {
@@ -54,7 +54,7 @@ impl Put {
 
 impl Claim {
     /// Answers.
-    pub(super) fn answer(self, answer: Result<Vec<bool>, StoreError>) {
+    pub(super) fn answer(self, answer: Result<Vec<Option<u32>>, StoreError>) {
         self.reply.send(answer).ok();
     }
 }

@@ -28,7 +28,8 @@ pub(super) enum Member {
 #[derive(Debug)]
 enum Verdict {
     Put(BlockOutcome),
-    Held(Vec<bool>),
+    /// The lengths of those that are held.
+    Held(Vec<Option<u32>>),
     /// There was no room for this one.
     Full,
     /// A repair of a block that nobody here refers to.
@@ -191,12 +192,13 @@ impl<E: Env> Writer<E> {
                 Member::Claim(claim) => {
                     let mut held = Vec::with_capacity(claim.cids.len());
                     for cid in &claim.cids {
-                        let is_held = places.get(cid).is_some_and(|place| place.is_held());
-                        if is_held {
+                        let place = places.get(cid).filter(|place| place.is_held());
+                        let bytes = place.and_then(|place| u32::try_from(place.block_bytes()).ok());
+                        if bytes.is_some() {
                             draft.refer(cid, &claim.owner, claim.root);
                             plan.synced = true;
                         }
-                        held.push(is_held);
+                        held.push(bytes);
                     }
                     Verdict::Held(held)
                 }

@@ -175,7 +175,7 @@ impl<E: Env> Store<E> {
         self.ask(|reply| Command::Put(Put { cid, bytes, owner, root, reply, room })).await
     }
 
-    /// Has `owner` refer to those of `cids` that are held, durably. Returns which are, in order.
+    /// Has `owner` refer to those of `cids` that are held, durably. Returns how many bytes those have, in order.
     ///
     /// # Errors
     /// As [`Store::put`].
@@ -184,7 +184,7 @@ impl<E: Env> Store<E> {
         cids: Vec<Cid>,
         owner: OwnerId,
         root: bool,
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<Option<u32>>, StoreError> {
         let mut held = Vec::with_capacity(cids.len());
         for part in cids.chunks(HAS_CIDS_MAX) {
             let cids = part.to_vec();
@@ -194,7 +194,7 @@ impl<E: Env> Store<E> {
             held.extend(if seen.contains(&true) {
                 self.ask(|reply| Command::Claim(Claim { cids, owner, root, reply })).await?
             } else {
-                seen
+                vec![None; seen.len()]
             });
         }
         Ok(held)

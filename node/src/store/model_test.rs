@@ -101,9 +101,9 @@ impl Run {
                     .claim(vec![cid(reference.block)], owner(reference.owner), reference.root)
                     .await
                     .map_err(|error| error.to_string())?[0];
-                check(!must || held, "claim: an acknowledged block is not held")?;
-                check(may || !held, "claim: a released block is held")?;
-                if held {
+                check(!must || held.is_some(), "claim: an acknowledged block is not held")?;
+                check(may || held.is_none(), "claim: a released block is held")?;
+                if held.is_some() {
                     self.certain.insert(reference);
                 }
                 Ok(())

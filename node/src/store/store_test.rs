@@ -142,7 +142,7 @@ async fn a_flipped_byte_is_never_served_and_the_block_can_be_put_anew() {
         let (cid, _) = blocks[0];
         assert!(matches!(store.get(cid).await, Err(StoreError::Corrupt { .. })), "byte {at}");
         assert_eq!(store.has(vec![cid]).await.unwrap(), [false]);
-        assert_eq!(store.claim(vec![cid], B, false).await.unwrap(), [false]);
+        assert_eq!(store.claim(vec![cid], B, false).await.unwrap(), [None]);
         assert!(matches!(store.get(cid).await, Err(StoreError::Corrupt { .. })), "byte {at}");
         assert_eq!(store.metrics().corrupt_blocks.get(), 1);
         put(&store, &blocks[0], B).await.unwrap();

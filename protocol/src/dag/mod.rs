@@ -3,6 +3,9 @@
 //! UnixFS under the profile `unixfs-v1-2025` (IPIP-0499), so that every IPFS tool computes the same root.
 //! Never: fetches or stores a block; hashes a leaf that its caller has hashed already.
 
+mod audit;
+#[cfg(test)]
+mod audit_test;
 mod chunker;
 mod content;
 pub mod directory;
@@ -19,6 +22,7 @@ mod reader;
 mod reader_test;
 mod unixfs;
 
+pub use audit::{Audit, AuditError, AuditStep, Audited};
 pub use chunker::{Chunker, Splitter};
 pub use content::Content;
 pub use error::DagError;

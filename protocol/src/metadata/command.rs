@@ -125,7 +125,8 @@ pub enum Match {
     OneOf(Vec<Tag>),
 }
 
-/// What must be so of the current object for a command to be carried out. A deleted object is absent.
+/// What must be so of the current object for a command to be carried out. A deleted object is absent. Where a command is
+/// about a version that it names, this is about that one; a delete marker is there then, and has no content.
 ///
 /// Source: RFC 9110, section 13.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -491,5 +492,18 @@ pub enum Op {
     RetireTopologies {
         /// Those of lower epochs go, but never the current one.
         before: Epoch,
+    },
+
+    /// As [`Op::DeleteVersion`], if that version is as the asker wants it to be. Made only where there is a precondition:
+    /// peers of earlier builds know the other one alone.
+    DeleteVersionIf {
+        /// Its bucket.
+        bucket: BucketName,
+        /// Its key.
+        key: ObjectKey,
+        /// Which.
+        version: u64,
+        /// Of that version, whether it is current or not.
+        precondition: Precondition,
     },
 }

@@ -142,6 +142,7 @@ fn ops() -> Vec<Op> {
         Op::RemoveMember { raft_id: 300 },
         Op::SetTopology { base: Epoch(6), topology: topology() },
         Op::RetireTopologies { before: Epoch(6) },
+        Op::DeleteVersionIf { bucket, key, version: 300, precondition: precondition() },
     ]
 }
 
@@ -357,6 +358,7 @@ fn keys(golden: &mut Golden) {
         add("due_at", keys::due_at(&entry.due));
     }
     add("user", keys::user(&ann));
+    add("making", keys::making(&ann));
     add("token", keys::token(&[1; 32]));
     add("token_id", keys::token_id(300));
     add("user_token", keys::tokens_of(&ann).number(300).end());

@@ -29,6 +29,7 @@ pub(super) mod table {
     pub(crate) const DUE: u8 = b'd';
     pub(crate) const DUE_AT: u8 = b'D';
     pub(crate) const USER: u8 = b'u';
+    pub(crate) const MAKING: u8 = b'g';
     pub(crate) const TOKEN: u8 = b't';
     pub(crate) const TOKEN_ID: u8 = b'T';
     pub(crate) const USER_TOKEN: u8 = b'U';
@@ -176,6 +177,11 @@ pub(super) fn due_until(now: WallTime) -> Vec<u8> {
 /// When something is due.
 pub(super) fn due_at(due: &Due) -> Vec<u8> {
     due_part(Key::of(table::DUE_AT), due)
+}
+
+/// When a user was made, by the log.
+pub(super) fn making(name: &UserName) -> Vec<u8> {
+    Key::of(table::MAKING).text(name.as_str()).end()
 }
 
 pub(super) fn user(name: &UserName) -> Vec<u8> {

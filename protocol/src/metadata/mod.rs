@@ -16,6 +16,7 @@ mod lease;
 mod name;
 mod outcome;
 pub mod query;
+mod reference;
 mod refusal;
 mod request;
 mod source;
@@ -56,6 +57,7 @@ pub use name::{
 };
 pub use outcome::{Outcome, Written, decode_answer, encode_answer};
 pub use query::{ListQuery, Listing, NamedObject, UploadState};
+pub use reference::{Misfit, Reference};
 pub use refusal::{Bounded, Need, Quota, Refusal};
 pub use request::{Asked, RequestId};
 pub use source::{Draft, Source, SourceError};

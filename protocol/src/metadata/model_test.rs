@@ -87,7 +87,7 @@ impl Model {
             (_, None) => false,
             (Match::Any, Some(_)) => true,
             (Match::OneOf(tags), Some(version)) => tags.iter().any(|tag| match tag {
-                Tag::Root(root) => version.content.as_ref().unwrap().root == *root,
+                Tag::Root(root) => version.content.as_ref().is_some_and(|c| c.root == *root),
                 Tag::Version(number) => version.version == *number,
             }),
         };
@@ -171,11 +171,19 @@ impl Model {
                 self.mark(index, at, actor, &name);
                 return Some(Outcome::Deleted { version: Some(index) });
             }
-            Op::DeleteVersion { bucket, key, version } => {
+            Op::DeleteVersion { bucket, key, version }
+            | Op::DeleteVersionIf { bucket, key, version, .. } => {
                 let name = ObjectName { bucket: bucket.clone(), key: key.clone() };
                 self.buckets.get(bucket)?;
                 if !self.may(actor, bucket) {
                     return None;
+                }
+                if let Op::DeleteVersionIf { precondition, .. } = op {
+                    let list = self.versions.get(&name);
+                    let found = list.and_then(|list| list.iter().find(|v| v.version == *version));
+                    if !Self::holds(precondition, found) {
+                        return None;
+                    }
                 }
                 let list = self.versions.entry(name).or_default();
                 let before = list.len();

@@ -1,10 +1,10 @@
 //! What happens to objects, one story at a time.
 
-use super::command::{Match, Op, Precondition, Tag};
+use super::command::{Actor, Match, Op, Precondition, Tag};
 use super::refusal::{Need, Quota};
 use super::testing::{GRACE_MS, World, bucket, content, key, object, put, upload, user};
-use super::value::Due;
-use super::{Effect, Outcome, Refusal, UploadState, query};
+use super::value::{Due, Role};
+use super::{Effect, LeaseId, Outcome, Refusal, UploadState, query};
 
 fn state(world: &World, id: crate::OwnerId) -> UploadState {
     query::upload_state(&world.map, id).unwrap()
@@ -192,6 +192,53 @@ fn a_delete_marker_that_is_removed_brings_the_object_back() {
 }
 
 #[test]
+fn a_version_is_removed_only_while_it_is_what_its_asker_says() {
+    let (mut world, session) = World::founded();
+    let name = object("docs", "a");
+    let versions = [1, 2].map(|number| {
+        world.user("ann", put(&name, upload(session, number), Precondition::default())).unwrap();
+        world.index
+    });
+    let remove = |version: u64, precondition: Precondition| {
+        let (bucket, key) = (name.bucket.clone(), name.key.clone());
+        Op::DeleteVersionIf { bucket, key, version, precondition }
+    };
+    let is_any = || Precondition { if_match: Some(Match::Any), if_none_match: None };
+    let root = |number: u64| content(upload(session, number)).root;
+    let [old, current] = versions;
+    // What is true of the current one says nothing of the older one.
+    for precondition in [
+        Precondition::is(Tag::Root(root(2))),
+        Precondition::is(Tag::Version(current)),
+        Precondition::absent(),
+        Precondition { if_match: Some(Match::OneOf(Vec::new())), if_none_match: None },
+    ] {
+        let refused = world.user("ann", remove(old, precondition));
+        let seen = Some((old, root(1)));
+        assert_eq!(refused, Err(Refusal::PreconditionFailed { current: seen }));
+        assert_eq!(world.versions(&name).len(), 2, "nothing is removed");
+    }
+    let removed = world.user("ann", remove(old, Precondition::is(Tag::Root(root(1)))));
+    assert_eq!(removed, Ok(Outcome::Deleted { version: Some(old) }));
+    // Where there is no such version, whoever wants one is told; whoever wants none has what they want.
+    let refused = world.user("ann", remove(old, is_any()));
+    assert_eq!(refused, Err(Refusal::PreconditionFailed { current: None }));
+    let nothing = world.user("ann", remove(old, Precondition::absent()));
+    assert_eq!(nothing, Ok(Outcome::Deleted { version: None }));
+    // A delete marker is a version, without content.
+    let Ok(Outcome::Deleted { version: Some(marker) }) = world.user("ann", delete(&name)) else {
+        panic!("it was there")
+    };
+    let refused = world.user("ann", remove(marker, Precondition::is(Tag::Root(root(2)))));
+    assert_eq!(refused, Err(Refusal::PreconditionFailed { current: None }));
+    world.user("ann", remove(marker, is_any())).unwrap();
+    assert_eq!(world.version(&name), Some(current));
+    // Whose it is comes first.
+    let denied = world.user("bob", remove(current, Precondition::absent()));
+    assert!(matches!(denied, Err(Refusal::Denied { .. })), "{denied:?}");
+}
+
+#[test]
 fn a_move_is_one_step_and_needs_room_for_none() {
     let (mut world, session) = World::founded();
     let (from, to) = (object("docs", "a"), object("docs", "b"));
@@ -287,6 +334,50 @@ fn an_upload_lives_by_its_session_its_own_lease_or_what_refers_to_it() {
 }
 
 #[test]
+fn who_gets_the_name_of_a_removed_user_gets_none_of_their_uploads() {
+    let (mut world, session) = World::founded();
+    let [begun, kept] = [1, 2].map(|number| upload(session, number));
+    let is_bobs =
+        |world: &World, id| query::is_upload_of(&world.map, id, &Actor::User(user("bob"))).unwrap();
+    let begin = |upload| Op::BeginUpload { upload, ttl_ms: 1000 };
+    let over = |upload| Err(Refusal::UploadExpired { upload });
+    world.user("bob", begin(begun)).unwrap();
+    world.user("bob", Op::RenewUpload { upload: begun }).unwrap();
+    assert!(is_bobs(&world, begun));
+    world.system(Op::RemoveUser { name: user("bob") }).unwrap();
+    // Nobody keeps it up for whoever comes next.
+    assert_eq!(world.user("admin", Op::RenewUpload { upload: begun }), over(begun));
+    world.system(Op::CreateUser { name: user("bob"), role: Role::User }).unwrap();
+    assert!(!is_bobs(&world, begun));
+    for actor in ["bob", "admin"] {
+        assert_eq!(world.user(actor, Op::RenewUpload { upload: begun }), over(begun));
+        assert_eq!(world.user(actor, begin(begun)), over(begun));
+    }
+    // What they begin themselves is theirs, and others go on with what is.
+    world.user("bob", begin(kept)).unwrap();
+    world.user("bob", Op::RenewUpload { upload: kept }).unwrap();
+    assert!(is_bobs(&world, kept));
+    // It ends as any does that nobody renews.
+    let lease = LeaseId::Upload(begun);
+    let leases = query::leases(&world.map, None, 10).unwrap();
+    let renewals = leases.iter().find(|other| other.id == lease).unwrap().renewals;
+    let ended = world.system(Op::Expire { lease, renewals });
+    assert_eq!(ended, Ok(Outcome::Expired { ended: true }));
+    world.check();
+}
+
+#[test]
+fn a_user_of_before_makings_were_noted_keeps_their_uploads() {
+    let (mut world, session) = World::founded();
+    world.map.remove(&super::keys::making(&user("bob"))[..]);
+    let id = upload(session, 1);
+    world.user("bob", Op::BeginUpload { upload: id, ttl_ms: 1000 }).unwrap();
+    world.user("bob", Op::RenewUpload { upload: id }).unwrap();
+    let bob = Actor::User(user("bob"));
+    assert!(query::is_upload_of(&world.map, id, &bob).unwrap());
+}
+
+#[test]
 fn a_peer_that_is_behind_calls_no_upload_dead_that_others_may_name() {
     let (mut world, _) = World::founded();
     let behind = world.clone();
@@ -305,7 +396,7 @@ fn the_fifth_session_of_a_member_closes_its_first() {
     }
     world.session();
     assert!(world.effects.contains(&Effect::SessionClosed { session: first }));
-    let lease = super::LeaseId::Session(first);
+    let lease = LeaseId::Session(first);
     assert_eq!(
         world.system(Op::RenewSession { session: first }),
         Err(Refusal::LeaseLost { lease })
@@ -352,7 +443,7 @@ fn answers_are_forgotten_when_their_slot_comes_round() {
     let command = |id: u8, op: Op| super::Command {
         request: super::RequestId([id; 16]),
         at: world.at,
-        actor: super::Actor::System,
+        actor: Actor::System,
         op,
     };
     let make = command(1, Op::CreateBucket { name: bucket("once") });

@@ -125,11 +125,20 @@ impl Chance {
                 }
             }
             9..=11 => Op::Delete { bucket: bucket_name, key: key_name, precondition },
-            12..=13 => Op::DeleteVersion {
+            12 => Op::DeleteVersion {
                 version: self.existing_version(world, &name),
                 bucket: bucket_name,
                 key: key_name,
             },
+            13 => {
+                let version = self.existing_version(world, &name);
+                let precondition = match self.below(3) {
+                    0 => Precondition::is(Tag::Version(version)),
+                    1 => Precondition::is(Tag::Root(content(self.upload()).root)),
+                    _ => precondition,
+                };
+                Op::DeleteVersionIf { bucket: bucket_name, key: key_name, version, precondition }
+            }
             14 => {
                 let to = self.object();
                 Op::Copy {

@@ -181,13 +181,22 @@ fn decode_request(kind: RequestKind, body: &Bytes) -> Result<Request, WireError>
     })
 }
 
+/// Checks that there is a length for each block or none at all.
+fn check_held(held: &[bool], bytes: &[u32]) -> Result<(), WireError> {
+    at_most("held", held.len(), HAS_CIDS_MAX)?;
+    if bytes.is_empty() || bytes.len() == held.len() {
+        return Ok(());
+    }
+    Err(WireError::Field { field: "held.bytes" })
+}
+
 fn encode_reply(reply: &Reply, body: &mut Bytes) -> Result<Outcome, WireError> {
     Ok(match reply {
         Reply::Put(BlockOutcome::Stored) => Outcome::Put(1),
         Reply::Put(BlockOutcome::AlreadyHeld) => Outcome::Put(2),
-        Reply::Held(held) => {
-            at_most("held", held.len(), HAS_CIDS_MAX)?;
-            Outcome::Held(schema::Held { held: held.clone() })
+        Reply::Held { held, bytes } => {
+            check_held(held, bytes)?;
+            Outcome::Held(schema::Held { held: held.clone(), bytes: bytes.clone() })
         }
         Reply::Block(bytes) => {
             *body = bytes.clone();
@@ -217,9 +226,9 @@ fn decode_outcome(outcome: Outcome, body: &Bytes) -> Result<Result<Reply, Fault>
         Outcome::Put(1) => Reply::Put(BlockOutcome::Stored),
         Outcome::Put(2) => Reply::Put(BlockOutcome::AlreadyHeld),
         Outcome::Put(_) => return Err(WireError::Field { field: "put" }),
-        Outcome::Held(held) => {
-            at_most("held", held.held.len(), HAS_CIDS_MAX)?;
-            Reply::Held(held.held)
+        Outcome::Held(schema::Held { held, bytes }) => {
+            check_held(&held, &bytes)?;
+            Reply::Held { held, bytes }
         }
         Outcome::Block(schema::Empty {}) => Reply::Block(body.clone()),
         Outcome::Meta(schema::Empty {}) => Reply::Meta { body: body.clone() },

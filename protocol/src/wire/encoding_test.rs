@@ -28,6 +28,10 @@ fn request(request: Request) -> Message {
     Message::Request { id: 7, patience: Duration::from_millis(1500), request }
 }
 
+fn held(held: Vec<bool>) -> Reply {
+    Reply::Held { held, bytes: Vec::new() }
+}
+
 fn reply(outcome: Result<Reply, Fault>) -> Message {
     Message::Reply { id: 7, outcome }
 }
@@ -101,7 +105,11 @@ fn golden() -> Vec<(Message, String)> {
         ),
         (reply(Ok(Reply::Put(BlockOutcome::Stored))), of("1204 0807 1801")),
         (reply(Ok(Reply::Put(BlockOutcome::AlreadyHeld))), of("1204 0807 1802")),
-        (reply(Ok(Reply::Held(vec![true, false, true]))), of("1209 0807 2205 0a03 010001")),
+        (reply(Ok(held(vec![true, false, true]))), of("1209 0807 2205 0a03 010001")),
+        (
+            reply(Ok(Reply::Held { held: vec![true, false], bytes: vec![300, 0] })),
+            of("120d 0807 2209 0a02 0100 1203 ac0200"),
+        ),
         (reply(Ok(Reply::Block(Bytes::from_static(b"block")))), of("1204 0807 2a00")),
         (reply(Ok(Reply::Meta { body: Bytes::from_static(b"block") })), of("1204 0807 4200")),
         (reply(Ok(Reply::Inventory { body: Bytes::from_static(b"block") })), of("1204 0807 4a00")),
@@ -164,7 +172,7 @@ fn lists_beyond_their_limit_are_refused_in_both_directions() {
     let cids = vec![cid(1); HAS_CIDS_MAX + 1];
     assert!(too_many(request(Request::HasBlocks { cids: cids.clone() })));
     assert!(too_many(request(Request::Claim { cids, owner: owner(1), root: false })));
-    assert!(too_many(reply(Ok(Reply::Held(vec![true; HAS_CIDS_MAX + 1])))));
+    assert!(too_many(reply(Ok(held(vec![true; HAS_CIDS_MAX + 1])))));
     assert!(too_many(reply(Ok(Reply::Owners(vec![owner(1); OWNERS_MAX + 1])))));
     assert!(too_many(gossip(vec![entry(); GOSSIP_ENTRIES_MAX + 1])));
     let mut chatty = entry();
@@ -181,7 +189,10 @@ fn lists_beyond_their_limit_are_refused_in_both_directions() {
         }),
         schema::Payload::Reply(schema::Reply {
             id: 1,
-            outcome: Some(schema::Outcome::Held(schema::Held { held: vec![true; 20_000] })),
+            outcome: Some(schema::Outcome::Held(schema::Held {
+                held: vec![true; 20_000],
+                bytes: Vec::new(),
+            })),
         }),
         schema::Payload::Request(schema::Request {
             id: 1,
@@ -307,7 +318,11 @@ fn messages() -> impl Strategy<Value = Message> {
     let replies = prop_oneof![
         Just(Ok(Reply::Put(BlockOutcome::Stored))),
         Just(Ok(Reply::Put(BlockOutcome::AlreadyHeld))),
-        prop::collection::vec(any::<bool>(), 0..1024).prop_map(|held| Ok(Reply::Held(held))),
+        prop::collection::vec(any::<bool>(), 0..1024).prop_map(|all| Ok(held(all))),
+        prop::collection::vec(any::<(bool, u32)>(), 0..1024).prop_map(|all| {
+            let (held, bytes) = all.into_iter().unzip();
+            Ok(Reply::Held { held, bytes })
+        }),
         body().prop_map(|bytes| Ok(Reply::Block(bytes))),
         body().prop_map(|body| Ok(Reply::Meta { body })),
         body().prop_map(|body| Ok(Reply::Inventory { body })),

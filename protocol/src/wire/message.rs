@@ -124,7 +124,12 @@ pub enum Reply {
     /// To [`Request::PutBlock`].
     Put(BlockOutcome),
     /// To [`Request::Claim`] and [`Request::HasBlocks`]: one answer per CID, in order.
-    Held(Vec<bool>),
+    Held {
+        /// Whether it is held.
+        held: Vec<bool>,
+        /// To a claim: how many bytes it has, 0 where it is not held. Empty where it was not asked, or by an earlier build.
+        bytes: Vec<u32>,
+    },
     /// To [`Request::GetBlock`]: its bytes, the frame's body. The asker checks them.
     Block(Bytes),
     /// To [`Request::Release`]: how many blocks were freed.

@@ -146,6 +146,8 @@ pub(super) struct Fault {
 pub(super) struct Held {
     #[prost(bool, repeated, tag = "1")]
     pub(super) held: Vec<bool>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) bytes: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures::future::try_join_all;
+use reqwest::Method;
 
+use super::ask::{Answer, send};
 use super::scale::scaled;
-use super::stage::Ctx;
+use super::stage::{Ctx, Stage};
 use super::steady::Clients;
 use super::views::leader;
 use super::wait::{PATIENCE, Watch, until};
@@ -20,6 +22,9 @@ const CLIENTS: u64 = 4;
 
 /// Within which time writes go on after the leader was killed, at the 99th percentile: a promise to users.
 const BOUND: Duration = Duration::from_secs(3);
+
+/// How long a peer may take to say whether it is ready, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
@@ -61,7 +66,57 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     stage.net().kill_all(&all)?;
     stage.net().restart_all(&all).await?;
-    steady.check_all(&urls).await.context("after all were killed at once")
+    steady.check_all(&urls).await.context("after all were killed at once")?;
+    without_a_majority(ctx, &mut stage).await.context("peers without a majority")
+}
+
+/// Peers that cannot agree say so to whoever watches, at once, whether their leader is among them or not; and that they are back.
+async fn without_a_majority(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
+    let leads = leader(stage.net()).await?;
+    let names = stage.names();
+    let others: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| **name != leads).collect();
+    for gone in [&others[..3], &[leads.as_str(), others[0], others[1]]] {
+        let left: Vec<String> =
+            names.iter().filter(|name| !gone.contains(&name.as_str())).cloned().collect();
+        let urls: Vec<String> =
+            left.iter().map(|name| stage.url(name)).collect::<Result<_, _>>()?;
+        for url in &urls {
+            ready(ctx, url).await?.expect(200).context("before they are killed")?;
+        }
+        stage.net().kill_all(gone)?;
+        for url in &urls {
+            until(PATIENCE, async || ready(ctx, url).await?.expect_problem(503, "unavailable"))
+                .await
+                .with_context(|| format!("without {gone:?}"))?;
+            send(ctx.http.request(Method::GET, &format!("{url}/healthz"))).await?.expect(200)?;
+        }
+        // One that starts where nobody leads was never in touch. It is waited for, and not until it is ready.
+        let (first, rest) = gone.split_first().context("somebody was killed")?;
+        stage.net().kill_all(&left.iter().map(String::as_str).collect::<Vec<_>>())?;
+        stage.net().restart(first).await.context("the first of all that starts again")?;
+        let url = stage.url(first)?;
+        ready(ctx, &url).await?.expect_problem(503, "unavailable").context("alone")?;
+        for name in left.iter().map(String::as_str).chain(rest.iter().copied()) {
+            stage.net().restart(name).await.with_context(|| format!("{name} is back"))?;
+        }
+        for name in &names {
+            let url = stage.url(name)?;
+            until(PATIENCE, async || ready(ctx, &url).await?.expect(200).map(drop))
+                .await
+                .with_context(|| format!("{name} after all are back"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks a peer whether it is ready. It may not take long to say so.
+async fn ready(ctx: &Ctx, url: &str) -> anyhow::Result<Answer> {
+    let watch = Watch::start();
+    let answer = send(ctx.http.request(Method::GET, &format!("{url}/readyz"))).await?;
+    let elapsed = watch.elapsed();
+    ensure!(elapsed < AT_ONCE, "it took {} ms to say whether it is ready", elapsed.as_millis());
+    Ok(answer)
 }
 
 /// Returns times for people, and leaves them in order.

@@ -10,6 +10,7 @@ mod cached;
 mod client;
 mod crash;
 mod crowd;
+mod cut;
 mod drops;
 mod edit;
 mod full;

@@ -17,6 +17,7 @@ use tokio::process::Child;
 
 use super::ask::{Answer, send};
 use super::client::{shoal, start};
+use super::cut;
 use super::edit::stored_bytes;
 use super::requests::object_url;
 use super::settings::free_port;
@@ -52,13 +53,13 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
 }
 
 /// Who asks: a token, or nothing.
-struct Asker<'a> {
+pub(super) struct Asker<'a> {
     ctx: &'a Ctx,
     token: Option<String>,
 }
 
 impl<'a> Asker<'a> {
-    fn request(&self, method: Method, url: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
         self.ctx.http.request_with(method, url, self.token.as_deref())
     }
 
@@ -130,6 +131,8 @@ async fn two_users(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     bob.put(&urls[2], "bobs/one", b"mine".to_vec()).await?.expect(201)?;
     others_write_nothing(ctx, stage, &bob).await?;
     uploads_have_owners(&urls, &ann, &bob).await.context("an upload in parts")?;
+    a_name_that_is_given_again(ctx, &urls).await.context("a user of a name that was used")?;
+    cut::run(&urls, &ann).await.context("content that is not what it says")?;
     parts_stay(ctx, &urls, &ann).await.context("parts of which one breaks off")?;
     what_is_named_is_kept(&urls, &ann).await.context("content that is named")?;
 
@@ -215,13 +218,13 @@ async fn others_write_nothing(ctx: &Ctx, stage: &Stage, bob: &Asker<'_>) -> anyh
 }
 
 /// Begins an upload in parts, and returns its id.
-async fn begin(asker: &Asker<'_>, url: &str) -> anyhow::Result<String> {
+pub(super) async fn begin(asker: &Asker<'_>, url: &str) -> anyhow::Result<String> {
     let begun = send(asker.request(Method::POST, &format!("{url}/api/v1/uploads"))).await?;
     Ok(begun.expect(201)?.document::<UploadBegun>()?.upload)
 }
 
 /// Returns the change that names content of an upload.
-fn naming(cid: &str, upload: &str, size: usize) -> serde_json::Value {
+pub(super) fn naming(cid: &str, upload: &str, size: usize) -> serde_json::Value {
     json!({ "op": "name", "cid": cid, "upload": upload, "size": size, "tags": {}, "public": false })
 }
 
@@ -273,6 +276,37 @@ async fn uploads_have_owners(
         answer.expect_problem(409, "conflict").context("an upload that was ended")?;
     }
     Ok(())
+}
+
+/// Who gets the name of a user that was removed gets none of their uploads.
+async fn a_name_that_is_given_again(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
+    let (former, _) = user(ctx, &urls[0], "una").await?;
+    let upload = begin(&former, &urls[0]).await?;
+    let cid = Cid::of(Codec::Raw, b"former").to_string();
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        send(former.request(Method::POST, &part).body("former")).await?.expect(201)?;
+    }
+    let una = format!("{}/api/v1/users/una", urls[1]);
+    send(ctx.http.request(Method::DELETE, &una)).await?.expect(204)?;
+    let (new, _) = user(ctx, &urls[2], "una").await?;
+    for url in urls {
+        let part = format!("{url}/api/v1/content?upload={upload}");
+        let name = new.request(Method::POST, &object_url(url, "unas/one"));
+        let pin = format!("{url}/api/v1/content/{cid}?upload={upload}&size=6");
+        for (what, request) in [
+            ("a part", new.request(Method::POST, &part).body("mine")),
+            ("a name", name.json(&naming(&cid, &upload, 6))),
+            ("a pin", new.request(Method::PUT, &pin)),
+            ("an administrator's part", ctx.http.request(Method::POST, &part).body("mine")),
+        ] {
+            send(request).await?.expect_problem(409, "conflict").context(what)?;
+        }
+    }
+    let own = begin(&new, &urls[0]).await?;
+    let part = format!("{}/api/v1/content?upload={own}", urls[1]);
+    send(new.request(Method::POST, &part).body("mine")).await?.expect(201)?;
+    send(ctx.http.request(Method::DELETE, &una)).await?.expect(204).map(drop)
 }
 
 /// A part that breaks off takes nothing along that was acknowledged before.

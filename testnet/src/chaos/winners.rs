@@ -35,6 +35,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         play(ctx, &stage, &urls, round).await.with_context(|| format!("round {round}"))?;
     }
     repeated(ctx, &urls).await.context("requests whose answers were lost")?;
+    versions(ctx, &urls).await.context("versions that are removed on a condition")?;
     ctx.note(format!("{} races of {WRITERS} writers, one winner each", 2 * ROUNDS));
     Ok(())
 }
@@ -85,6 +86,40 @@ async fn repeated(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
     let weak: [(&str, &str); 1] = [("if-match", &weak)];
     let refused = put(&ctx.http, &urls[0], "races/repeated", changed, &weak).await?;
     refused.expect(412).context("a weak tag").map(drop)
+}
+
+/// A version goes only while it is what whoever removes it says; of many who remove it so, one does.
+async fn versions(ctx: &Ctx, urls: &[String]) -> anyhow::Result<()> {
+    let name = "races/versions";
+    let mut stored: Vec<Object> = Vec::new();
+    for seed in [9_003, 9_004] {
+        let answer = put(&ctx.http, &urls[0], name, Content { seed, size: 700 }, &[]).await?;
+        stored.push(answer.document()?);
+    }
+    let [old, new] = &stored[..] else { return Ok(()) };
+    let version = old.version.as_ref().context("an object has a version")?;
+    let tags = [old, new].map(|object| object.cid.clone().unwrap_or_default());
+    let remove = async |url: &str, condition: (&str, &str)| {
+        let url = format!("{}?version={version}", object_url(url, name));
+        send(ctx.http.request(Method::DELETE, &url).header(condition.0, condition.1)).await
+    };
+    let [own, others] = tags.map(|cid| format!("\"{cid}\""));
+    for condition in
+        [("if-match", others.as_str()), ("if-none-match", "*"), ("if-none-match", &own)]
+    {
+        remove(&urls[1], condition).await?.expect_problem(412, "precondition_failed")?;
+        let there = format!("{}?version={version}", object_url(&urls[2], name));
+        send(ctx.http.request(Method::GET, &there)).await?.expect(200).context("it is gone")?;
+    }
+    let asked = urls.iter().map(|url| remove(url, ("if-match", &own)));
+    let answers = try_join_all(asked).await?;
+    let removed = answers.iter().filter(|answer| answer.status == 200).count();
+    let refused = answers.iter().filter(|answer| answer.status == 412).count();
+    ensure!(
+        removed == 1 && refused == answers.len() - 1,
+        "{removed} removed it, {refused} did not"
+    );
+    remove(&urls[0], ("if-match", "*")).await?.expect_problem(412, "precondition_failed").map(drop)
 }
 
 async fn play(ctx: &Ctx, stage: &Stage, urls: &[String], round: u32) -> anyhow::Result<()> {

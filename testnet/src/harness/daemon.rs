@@ -154,6 +154,21 @@ pub(super) async fn wait_until_ready(
     .await
 }
 
+/// Returns when the node answers, ready or not.
+///
+/// # Errors
+/// As [`wait_until_ready`].
+pub(super) async fn wait_until_answering(
+    client: &reqwest::Client,
+    node: &NodeState,
+) -> anyhow::Result<()> {
+    let url = format!("{}/healthz", node.http);
+    wait_until(node, "answer", || async {
+        client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await
+}
+
 /// Returns when `condition` holds of a node.
 ///
 /// # Errors

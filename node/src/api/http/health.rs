@@ -20,7 +20,9 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: requests will be served. The API starts only when the store has recovered; a peer that joined a moment
-/// ago is ready once it knows that it is a member, and with it who may ask what, and places blocks as the cluster does.
+/// ago is ready once it knows that it is a member, and with it who may ask what, and places blocks as the cluster does. One
+/// that has been out of touch with the majority of its cluster for longer than an election takes is not, until it is again.
+/// Answers at once, by what this peer knows.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, Failure> {
     if api.stopping.load(Ordering::Relaxed) {
         return Err(Failure(Fault::new(Kind::Unavailable, "this peer is shutting down")));
@@ -37,6 +39,9 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, 
     }
     if agreed.is_some_and(|epoch| epoch != api.node.peers().view().placement().topology().epoch()) {
         return unready("this peer does not place blocks yet as its cluster does");
+    }
+    if let Err(reason) = api.node.meta().in_touch() {
+        return unready(&reason.to_string());
     }
     Ok("ready\n")
 }

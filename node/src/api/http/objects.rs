@@ -171,7 +171,7 @@ fn headers_of(object: &api::Object) -> Vec<(HeaderName, String)> {
     headers
 }
 
-/// Deletes an object, or removes one version of it.
+/// Deletes an object, or removes one version of it. A precondition is of the version that is removed, where one is named.
 #[utoipa::path(delete, path = "/api/v1/objects/{bucket}/{*key}",
     params(("version" = Option<String>, Query)),
     responses((status = 200, body = api::Deleted), (status = 412, body = api::Problem)))]
@@ -189,10 +189,13 @@ pub(super) async fn delete(
     let precondition = params::precondition(&headers)?;
     let op = match version {
         None => Op::Delete { bucket: name.bucket, key: name.key, precondition },
-        Some(_) if precondition != Precondition::default() => {
-            return Err(Failure::invalid("a version that is named takes no precondition"));
+        // What peers of earlier builds know, where it says all there is to say.
+        Some(version) if precondition == Precondition::default() => {
+            Op::DeleteVersion { bucket: name.bucket, key: name.key, version }
         }
-        Some(version) => Op::DeleteVersion { bucket: name.bucket, key: name.key, version },
+        Some(version) => {
+            Op::DeleteVersionIf { bucket: name.bucket, key: name.key, version, precondition }
+        }
     };
     let Outcome::Deleted { version } = proposed(&api, &caller, &headers, op).await? else {
         return Err(documents::other_answer().into());

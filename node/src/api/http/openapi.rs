@@ -39,14 +39,23 @@ fn complete(document: &mut Value) {
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
     for (path, answers) in [
         ("/healthz", "Says whether the process answers."),
-        ("/readyz", "Says whether requests will be served."),
+        (
+            "/readyz",
+            "Says at once whether requests will be served: not while this peer is out of touch with the majority of its cluster.",
+        ),
         ("/metrics", "Counters and gauges, in the OpenMetrics text format."),
     ] {
         let text = json!({ "text/plain": { "schema": { "type": "string" } } });
-        let yes = json!({ "description": "OK", "content": text });
+        let mut responses = json!({ "200": { "description": "OK", "content": text } });
+        if path == "/readyz" {
+            let schema = json!({ "$ref": "#/components/schemas/Problem" });
+            let content = json!({ "application/problem+json": { "schema": schema } });
+            responses["503"] =
+                json!({ "description": "They will not, and why", "content": content });
+        }
         paths.insert(
             path.to_owned(),
-            json!({ "get": { "summary": answers, "responses": { "200": yes }, "security": [] } }),
+            json!({ "get": { "summary": answers, "responses": responses, "security": [] } }),
         );
     }
     let described = std::mem::take(paths);

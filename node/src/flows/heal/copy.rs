@@ -10,7 +10,7 @@ use protocol::{Cid, Fault, Kind, PeerId};
 use tracing::debug;
 
 use crate::env::Env;
-use crate::flows::upload::Copy;
+use crate::flows::upload::{Claimed, Copy};
 use crate::flows::{Context, collect};
 
 /// What a repair came to.
@@ -40,7 +40,7 @@ pub(super) async fn copy<E: Env>(context: &Context<E>, repair: &Repair) -> Resul
         owner: row.owner,
         class: Class::Background,
     };
-    if copy.claim(*target).await? {
+    if matches!(copy.claim(*target).await?, Claimed::Held { .. }) {
         return Ok(Copied::Reference);
     }
     let bytes = fetch(context, row.cid, sources).await?;

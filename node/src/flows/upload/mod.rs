@@ -28,7 +28,7 @@ use tracing::{debug, info};
 use super::Context;
 use crate::env::Env;
 pub(super) use adopt::adopt;
-pub(super) use copy::Copy;
+pub(super) use copy::{Claimed, Copy, Placed};
 use spread::{Spread, Way};
 
 /// Chunks of one upload that are hashed at a time: more than there are cores to hash them on.
@@ -80,6 +80,13 @@ struct Named {
 struct Held {
     bytes: Option<Bytes>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The end of a copy's way.
+struct Put {
+    input: UploadInput,
+    /// How many bytes the block has, where that was told.
+    bytes_len: Option<u32>,
 }
 
 /// What becomes of what its owner has when an upload fails.
@@ -157,7 +164,7 @@ struct Flow<E: Env> {
     machine: Upload,
     chunker: Chunker,
     held: BTreeMap<Cid, Held>,
-    puts: FuturesUnordered<BoxFuture<Option<UploadInput>>>,
+    puts: FuturesUnordered<BoxFuture<Option<Put>>>,
     aborts: BTreeMap<(Cid, PeerId), AbortHandle>,
     touched: BTreeSet<PeerId>,
     spread: Spread,
@@ -212,7 +219,7 @@ impl<E: Env> Flow<E> {
             let deadline = self.deadline();
             tokio::select! {
                 biased; // copies that arrived free memory; then deadlines; then chunks; new bytes last
-                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.placed(input),
+                Some(put) = self.puts.next(), if !self.puts.is_empty() => self.placed(put),
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(UploadInput::Tick);
                 }
@@ -292,7 +299,7 @@ impl<E: Env> Flow<E> {
             let deadline = self.deadline();
             tokio::select! {
                 biased; // copies that arrived, then deadlines
-                Some(input) = self.puts.next(), if !self.puts.is_empty() => self.placed(input),
+                Some(put) = self.puts.next(), if !self.puts.is_empty() => self.placed(put),
                 () = self.context.env.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {
                     self.step(UploadInput::Tick);
                 }
@@ -351,8 +358,8 @@ impl<E: Env> Flow<E> {
     }
 
     /// Takes the end of a put; a cancelled one has none.
-    fn placed(&mut self, input: Option<UploadInput>) {
-        if let Some(input) = input {
+    fn placed(&mut self, put: Option<Put>) {
+        if let Some(Put { input, .. }) = put {
             if let UploadInput::Stored { cid, peer } | UploadInput::Failed { cid, peer, .. } =
                 &input
             {
@@ -421,10 +428,13 @@ impl<E: Env> Flow<E> {
         let work = Abortable::new(place, registration);
         self.puts.push(Box::pin(async move {
             match work.await {
-                Ok(Ok(_)) => Some(UploadInput::Stored { cid, peer }),
+                Ok(Ok(Placed { bytes_len, .. })) => {
+                    Some(Put { input: UploadInput::Stored { cid, peer }, bytes_len })
+                }
                 Ok(Err(fault)) => {
                     debug!(%peer, %cid, err = %fault, "copy not placed");
-                    Some(UploadInput::Failed { cid, peer, kind: fault.kind })
+                    let input = UploadInput::Failed { cid, peer, kind: fault.kind };
+                    Some(Put { input, bytes_len: None })
                 }
                 Err(_cancelled) => None,
             }

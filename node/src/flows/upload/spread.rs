@@ -12,7 +12,7 @@ use protocol::{Cid, Fault, PeerId};
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::copy::Copy;
+use super::copy::{Copy, Placed};
 use crate::env::Env;
 
 /// What one upload knows of who holds its blocks besides this peer.
@@ -135,7 +135,7 @@ pub(super) async fn bring<E: Env>(
     bytes_len: u32,
     (first, holder): (PeerId, oneshot::Receiver<PeerId>),
     terms: Terms,
-) -> Result<BlockOutcome, Fault> {
+) -> Result<Placed, Fault> {
     let env = copy.context.env.clone();
     let Terms { rule, slow } = terms;
     let end = env.now().after(rule.first_patience);
@@ -162,7 +162,7 @@ pub(super) async fn bring<E: Env>(
     match brought {
         Ok(()) => {
             copy.context.metrics.copies_brought.inc();
-            Ok(BlockOutcome::Stored)
+            Ok(Placed { outcome: BlockOutcome::Stored, bytes_len: Some(bytes_len) })
         }
         Err(fault) => {
             debug!(%holder, %peer, cid = %copy.cid, err = %fault, "copy was not brought");

@@ -29,6 +29,7 @@ impl Step<'_> {
         self.set_totals(&totals)?;
         let user = User { name: name.clone(), role, created: self.at, buckets: 0, tokens: 0 };
         self.set(keys::user(name), &user)?;
+        self.set(keys::making(name), &self.index.clone())?;
         Ok(Outcome::Done)
     }
 
@@ -60,6 +61,7 @@ impl Step<'_> {
             self.forget_token(table::number_in(&key)?)?;
         }
         self.delete(keys::user(name));
+        self.delete(keys::making(name));
         self.effect(Effect::TokensChanged);
         Ok(Outcome::Done)
     }

@@ -18,7 +18,7 @@ mod ticket;
 mod upload;
 mod write;
 
-use super::command::{Command, Op};
+use super::command::{Command, Op, Precondition};
 use super::keys;
 use super::outcome::{Outcome, decode_answer, encode_answer};
 use super::refusal::Refusal;
@@ -141,7 +141,10 @@ impl Step<'_> {
                 self.delete_object(bucket, key, precondition)
             }
             Op::DeleteVersion { bucket, key, version } => {
-                self.delete_version(bucket, key, *version)
+                self.delete_version(bucket, key, *version, &Precondition::default())
+            }
+            Op::DeleteVersionIf { bucket, key, version, precondition } => {
+                self.delete_version(bucket, key, *version, precondition)
             }
             Op::Copy { .. } => self.copy_object(&command.op),
             Op::Move { from, to, from_precondition, to_precondition } => {

@@ -108,10 +108,12 @@ impl Step<'_> {
         bucket: &BucketName,
         key: &ObjectKey,
         version: u64,
+        precondition: &Precondition,
     ) -> Result<Outcome, Stop> {
         let record = self.bucket(bucket)?;
         self.need_owner(&record)?;
         let found: Option<ObjectVersion> = self.get(&keys::version(bucket, key, version))?;
+        check(precondition, found.as_ref())?;
         let Some(found) = found else { return Ok(Outcome::Deleted { version: None }) };
         self.remove_version(bucket, key, &found, Release::AfterGrace)?;
         Ok(Outcome::Deleted { version: Some(version) })
@@ -226,8 +228,8 @@ fn no_object(bucket: &BucketName, key: &ObjectKey) -> Refusal {
     Refusal::NoObject { bucket: bucket.clone(), key: key.clone() }
 }
 
-/// Refuses what fails its precondition. Source: RFC 9110, sections 13.1.1 and 13.1.2.
-/// Checks a precondition against the object as it is: its current version, if there is one.
+/// Checks a precondition against the object as it is: its current version, or the one that a command names, if there is one.
+/// Source: RFC 9110, sections 13.1.1 and 13.1.2.
 ///
 /// # Errors
 /// [`Refusal::PreconditionFailed`], and [`Refusal::Invalid`] when it names too many states.

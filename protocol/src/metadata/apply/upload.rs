@@ -155,6 +155,10 @@ impl Step<'_> {
     fn renew_own(&mut self, id: &LeaseId, upload: OwnerId) -> Result<Outcome, Stop> {
         let lease: Option<Lease> = self.get(&keys::lease(id))?;
         let lease = lease.ok_or(Refusal::UploadExpired { upload })?;
+        // Not even by an administrator: a renewal says that whose it is was there.
+        if query::is_left_behind(&self.draft, &lease)? {
+            return Err(Refusal::UploadExpired { upload }.into());
+        }
         if let Some(user) = &lease.user {
             self.need_self(user)?;
         }

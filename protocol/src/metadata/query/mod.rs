@@ -25,7 +25,7 @@ pub use object::{bucket, buckets, object, owned, pins, pins_of, version, version
 pub use upload::{UploadState, is_upload_of, upload_state};
 pub use user::{is_valid, tokens, user, user_of_token, users};
 
-pub(super) use upload::{Known, state};
+pub(super) use upload::{Known, is_left_behind, state};
 
 /// An object under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,7 +51,8 @@ pub fn upload_state(source: &dyn Source, upload: OwnerId) -> Result<UploadState,
     })
 }
 
-/// Says whether an upload over several requests goes on, and is this actor's. Cost: a read.
+/// Says whether an upload over several requests goes on, and is this actor's: not that of a user of the same name who was
+/// removed. Cost: at most three reads.
 ///
 /// # Errors
 /// [`SourceError`] when the state cannot be read.
@@ -61,7 +62,26 @@ pub fn is_upload_of(
     actor: &Actor,
 ) -> Result<bool, SourceError> {
     let lease: Option<Lease> = table::get(source, &keys::lease(&LeaseId::Upload(upload)))?;
-    Ok(lease.is_some_and(|lease| lease.user.as_ref() == actor.user()))
+    let Some(lease) = lease.filter(|lease| lease.user.as_ref() == actor.user()) else {
+        return Ok(false);
+    };
+    Ok(!is_left_behind(source, &lease)?)
+}
+
+/// Says whether the user of a lease was removed since its last renewal, whoever has the name now.
+///
+/// Both are numbers of the log, and nobody renews a lease that was left behind. A user of whom no making is known is older
+/// than that was noted, and all leases of such are theirs.
+pub(in crate::metadata) fn is_left_behind(
+    source: &dyn Source,
+    lease: &Lease,
+) -> Result<bool, ApplyError> {
+    let Some(user) = &lease.user else { return Ok(false) };
+    if source.get(&keys::user(user))?.is_none() {
+        return Ok(true);
+    }
+    let made: Option<u64> = table::get(source, &keys::making(user))?;
+    Ok(made.is_some_and(|made| made > lease.renewals))
 }
 
 pub(in crate::metadata) fn state(

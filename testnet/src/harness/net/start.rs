@@ -192,7 +192,14 @@ impl Testnet {
     /// Waits until a node is ready and takes note of who it is.
     pub(super) async fn learn(&mut self, name: &str) -> anyhow::Result<()> {
         let node = self.state.node(name)?;
-        daemon::wait_until_ready(&self.client, node).await?;
+        let cluster = self.state.cluster_of(name)?;
+        let running = cluster.nodes.iter().filter(|node| daemon::is_running(node)).count();
+        // Without a majority nobody is ready: who starts the others waits for those that are there to answer.
+        if 2 * running > cluster.nodes.len() || node.peer_id.is_empty() {
+            daemon::wait_until_ready(&self.client, node).await?;
+        } else {
+            daemon::wait_until_answering(&self.client, node).await?;
+        }
         self.learn_token(name)?;
         let node = self.state.node(name)?;
         let cluster = self.cluster_at(node).await?;
