@@ -4,9 +4,11 @@
 //! Source: D. Ongaro, Consensus: Bridging Theory and Practice, 2014.
 
 mod letter;
+mod mark;
 mod value;
 
 pub use letter::{Answer, Appended, Ask, Blob, Candidacy, Letter, Voted, open, seal};
+pub use mark::{EARLIER_MARKS_MAX, Mark, Marks, Standing, is_enough, judge};
 pub use value::{
     Ballot, Configuration, Configured, Content, Identity, Place, Progress, Record, decode, encode,
 };
