@@ -26,7 +26,7 @@ mod world_test;
 
 pub use clock::Clock;
 pub use command::{Defect, SimArgs, main};
-pub use disk::{Device, DiskHabits, SimDisk, SimFile, SimView};
+pub use disk::{AgreementCopy, Device, DiskHabits, SimDisk, SimFile, SimView};
 pub use machine::{Loss, Machine, SimEnv};
 pub use net::{LinkHabits, Network, SimNet};
 pub use oracle::{Object, Oracle, Stats};
