@@ -13,7 +13,7 @@ use super::client::shoald;
 use super::requests::put;
 use super::stage::Ctx;
 use super::views::ensure_voters;
-use super::wait::{PATIENCE, Watch, until};
+use super::wait::{PATIENCE, Watch, until, within};
 use crate::content::Content;
 use crate::harness::UpOptions;
 
@@ -46,7 +46,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let flags: Vec<&str> = node.flags.iter().map(String::as_str).collect();
     for start in 1..=2 {
         let watch = Watch::start();
-        let ended = shoald(&files, &flags).await?.expect(1)?;
+        let ended = within(PATIENCE, "the end of a peer from the past", shoald(&files, &flags));
+        let ended = ended.await??.expect(1)?;
         let told = ended.err.lines().filter(|line| line.starts_with("shoald: "));
         let told: Vec<&str> = told.collect();
         let says = |words: &str| told.len() == 1 && told.iter().all(|line| line.contains(words));

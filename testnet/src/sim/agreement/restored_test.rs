@@ -93,6 +93,38 @@ fn a_disk_that_was_put_back_neither_votes_nor_acknowledges() {
     }
 }
 
+/// A disk that is put back to before it heard of anybody knows nobody to ask, and asks who writes to it.
+async fn put_back_to_the_beginning(world: World) {
+    let (group, hosts) = calm(&world, 3, None).await;
+    let new = group.add();
+    group.boot(&new);
+    assert!(group.started(&new).await.is_some());
+    new.end(Loss::Process);
+    let device = new.machine.device();
+    let copy = device.copy_agreement();
+    group.boot(&new);
+    group.join(&new).await;
+    world.clock().sleep(Duration::from_secs(5)).await;
+    assert!(write(&group, &hosts[0], VALUES.start, PATIENCE).await);
+    assert!(read(&group, &new).await);
+    assert!(group.history.violations().is_empty(), "{:?}", group.history.violations());
+
+    new.end(Loss::Process);
+    device.restore_agreement(&copy);
+    group.boot(&new);
+    world.clock().sleep(Duration::from_secs(3)).await;
+    let violations = group.history.violations();
+    assert!(new.is_down() && is_refusal(&violations), "{violations:?}");
+    assert_eq!(device.copy_agreement().promises(), []);
+}
+
+#[test]
+fn a_disk_that_was_put_back_to_before_it_joined_takes_no_entries() {
+    for seed in 1..=3 {
+        world::run(seed, false, async |world| put_back_to_the_beginning(world).await).unwrap();
+    }
+}
+
 /// Five vote. Of two of them nobody knows what the other three agreed on; one of these three loses it, and one is
 /// gone: the last one's log is the only one that has it, and its word keeps the forgetful one from voting.
 async fn forgotten(world: World, plant: Option<Plant>) -> Vec<Violation> {
