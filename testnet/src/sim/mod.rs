@@ -5,6 +5,8 @@
 //! Never: reads the machine's clock, entropy, files or sockets.
 
 pub mod agreement;
+#[cfg(test)]
+mod answers_test;
 mod chance;
 mod clock;
 mod command;
