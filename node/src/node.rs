@@ -395,11 +395,12 @@ impl<E: Env> Node<E> {
         &self.context.env
     }
 
-    /// Returns once the disk or the agreement has failed, with the reason: the peer must stop then. Cancel-safe.
-    pub async fn failed(&self) -> String {
+    /// Returns once the disk or the agreement has failed, with the reason: the peer must stop then. [`Kind::Conflict`]
+    /// when its data directory is an older copy of what it had. Cancel-safe.
+    pub async fn failed(&self) -> Fault {
         tokio::select! {
             biased; // either is reason enough
-            reason = self.context.store.failed() => reason,
+            reason = self.context.store.failed() => Fault::new(Kind::Internal, reason),
             reason = self.context.meta.failed() => reason,
         }
     }

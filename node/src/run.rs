@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
 use protocol::repair::ScrubSettings;
 use protocol::transfer::SpreadRule;
+use protocol::{Fault, Kind};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -153,7 +154,7 @@ async fn until_the_end(node: &Node<RealEnv>, failed: &CancellationToken) -> anyh
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     tokio::select! {
         biased; // a failure matters more than the wish to stop
-        reason = node.failed() => bail!("the disk failed: {reason}; nothing acknowledged was lost, but check the device before starting again"),
+        reason = node.failed() => bail!(told(&reason)),
         () = failed.cancelled() => bail!("a task panicked; its message is in the log"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -168,6 +169,17 @@ async fn until_the_end(node: &Node<RealEnv>, failed: &CancellationToken) -> anyh
         std::process::exit(1);
     });
     Ok(())
+}
+
+/// Returns what the owner is told of why the peer cannot go on.
+fn told(reason: &Fault) -> String {
+    let Fault { kind, detail, .. } = reason;
+    if *kind == Kind::Conflict {
+        return detail.clone();
+    }
+    format!(
+        "the disk failed: {detail}; nothing acknowledged was lost, but check the device before starting again"
+    )
 }
 
 /// Returns a name that people gave.

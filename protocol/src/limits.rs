@@ -480,6 +480,9 @@ pub const STORE_FALSE_RECORDS_MAX: usize = 1024;
 /// Entries of the Raft log in one message, and in one write. Their bytes are bounded apart from this.
 pub const META_ENTRIES_MAX: u64 = 1_024;
 
+/// Raft ids whose latest marks a peer remembers: those of all members, and as many of such as left.
+pub const META_MARKS_MAX: usize = 2 * CLUSTER_PEERS_MAX;
+
 /// Commands of one peer under way to the leader, its own clients' and those it forwards. With the largest
 /// command that is 8 MiB.
 pub const META_PROPOSALS_MAX: usize = 128;

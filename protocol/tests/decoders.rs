@@ -398,6 +398,7 @@ fn letters() -> Vec<Vec<u8>> {
         Ask::Page { transfer: 300, number: 1, entries: vec![(blob(), blob())] },
         Ask::Propose(Bytes::from_static(b"put")),
         Ask::Seats,
+        Ask::CheckIn(raft::Marks::first(300).next(5)),
     ];
     encoded(asks.map(|ask| Letter { cluster: [1; 16], from: 2, to: 300, ask }))
 }
@@ -408,6 +409,7 @@ fn raft_answers() -> Vec<Vec<u8>> {
         raft::Answer::Proposed(Bytes::from_static(b"done")),
         raft::Answer::NotLeader(Some((300, [7; 32]))),
         raft::Answer::Seats(vec![(2, [3; 32]), (300, [4; 32])]),
+        raft::Answer::Outdated(raft::Mark { number: 300, nonce: 5 }),
     ])
 }
 

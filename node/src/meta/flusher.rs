@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
+use protocol::{Fault, Kind};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -56,13 +57,22 @@ impl Job {
 /// Why the metadata cannot go on, once that is so. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure {
-    reason: Arc<OnceLock<String>>,
+    reason: Arc<OnceLock<Fault>>,
     waiting: Arc<tokio::sync::Notify>,
 }
 
 impl Failure {
     /// Records the first reason, for good.
     pub(super) fn set(&self, reason: String) {
+        self.record(Fault::new(Kind::Internal, reason));
+    }
+
+    /// Records that this peer's directory is an older copy of what it had, for good.
+    pub(super) fn set_outdated(&self, reason: String) {
+        self.record(Fault::new(Kind::Conflict, reason));
+    }
+
+    fn record(&self, reason: Fault) {
         if self.reason.set(reason).is_ok() {
             self.waiting.notify_waiters();
         }
@@ -70,15 +80,15 @@ impl Failure {
 
     /// Returns the reason, if there is one.
     pub(super) fn get(&self) -> Option<&str> {
-        self.reason.get().map(String::as_str)
+        self.reason.get().map(|reason| reason.detail.as_str())
     }
 
     /// Returns once there is a reason. Cancel-safe.
-    pub(super) async fn wait(&self) -> String {
+    pub(super) async fn wait(&self) -> Fault {
         loop {
             let notified = self.waiting.notified();
-            if let Some(reason) = self.get() {
-                return reason.to_owned();
+            if let Some(reason) = self.reason.get() {
+                return reason.clone();
             }
             notified.await;
         }

@@ -16,13 +16,14 @@ use protocol::{ClusterId, Fault, Instant, Kind, PeerId};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{info, warn};
 
+use super::check_in::CheckIn;
 use super::controller;
 use super::effects::Effects;
 use super::flusher::{Failure, Flusher};
 use super::log::{IDENTITY, Log};
 use super::machine::{Machine, MachineView};
 use super::metrics::MetaMetrics;
-use super::network::Post;
+use super::network::{Lines, Post};
 use super::read::ReadIndexes;
 use super::runtime::MetaHost;
 use super::serve::failed;
@@ -55,6 +56,7 @@ struct Inner<E: Env> {
     machine: MachineView,
     receiver: Receiver<E>,
     post: Post<E>,
+    check_in: CheckIn<E>,
     failure: Failure,
     metrics: MetaMetrics,
     proposals: Semaphore,
@@ -101,8 +103,12 @@ impl<E: Env> Meta<E> {
         let machine = machine.await.map_err(unreadable)?;
         let view = machine.view();
         let post = Post::new(env.clone(), rpc, identity);
+        let is_off = planted.copies_unnoticed;
+        let check_in = CheckIn::start(env.clone(), post.clone(), failure.clone(), is_off);
+        let check_in = check_in.await.map_err(unreadable)?;
+        let lines = Lines::new(post.clone(), check_in.clone());
         let host = MetaHost::new(env.clone());
-        let raft = Raft::new(identity.raft_id, config, post.clone(), log.clone(), machine);
+        let raft = Raft::new(identity.raft_id, config, lines, log.clone(), machine);
         let raft = host.scope(raft).await.map_err(unreadable)?;
         let inner = Inner {
             receiver: Receiver::new(env.clone(), view.clone()),
@@ -113,6 +119,7 @@ impl<E: Env> Meta<E> {
             log,
             machine: view,
             post,
+            check_in,
             failure,
             metrics,
             proposals: Semaphore::new(META_PROPOSALS_MAX),
@@ -125,6 +132,9 @@ impl<E: Env> Meta<E> {
         };
         let meta = Self { inner: Arc::new(inner) };
         meta.env().spawn("meta.watch", meta.clone().watch());
+        // A founder waits for nobody.
+        meta.take_part_if_enough();
+        meta.env().spawn("meta.check_in", meta.clone().keep_checked_in());
         if meta.settings().controller {
             controller::start(&meta);
         }
@@ -221,8 +231,9 @@ impl<E: Env> Meta<E> {
         &self.inner.metrics
     }
 
-    /// Returns once this peer's agreement has failed, with the reason: the peer must stop then. Cancel-safe.
-    pub async fn failed(&self) -> String {
+    /// Returns once this peer's agreement has failed, with the reason: the peer must stop then. [`Kind::Conflict`]
+    /// when its data directory is an older copy of what it had. Cancel-safe.
+    pub async fn failed(&self) -> Fault {
         self.inner.failure.wait().await
     }
 
@@ -316,6 +327,10 @@ impl<E: Env> Meta<E> {
 
     pub(super) fn post(&self) -> &Post<E> {
         &self.inner.post
+    }
+
+    pub(super) fn check_in(&self) -> &CheckIn<E> {
+        &self.inner.check_in
     }
 
     pub(super) fn failure(&self) -> &Failure {

@@ -2,7 +2,7 @@
 //!
 //! What Raft appends can be read at once; it is told when a sync has covered it. Votes, entries, truncations and
 //! purges go through one queue, so that a crash leaves what some moment of the past had. Owns the maps
-//! [`Map::RaftLog`] and, of [`Map::RaftState`], all but the progress of the state machine.
+//! [`Map::RaftLog`] and, of [`Map::RaftState`], votes and places.
 //! Never: decides what to append; keeps an entry in memory only for having been read.
 //! Source: openraft, `docs/protocol/io_ordering.md`, on what is lost when votes and entries change places.
 

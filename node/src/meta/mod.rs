@@ -6,6 +6,7 @@
 //! Owns the home of metadata on the disk. Never: decides what a command does, or who should vote.
 //! Source: Ongaro and Ousterhout, "In search of an understandable consensus algorithm", 2014.
 
+mod check_in;
 mod controller;
 mod convert;
 mod due;

@@ -1,6 +1,6 @@
 //! Raft's questions to one other peer, over the peers' own requests.
 //!
-//! All go in the class `control`, which bulk bytes do not delay. Owns nothing. Every failure backs off, because each
+//! All go in the class `control`, which bulk bytes do not delay, and to those only that know of this run. Owns nothing. Every failure backs off, because each
 //! has taken its time already. Never: retries; Raft does.
 
 use std::future::Future;
@@ -19,6 +19,7 @@ use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, V
 use protocol::wire::{Class, Reply, Request};
 use protocol::{Fault, Kind, PeerId};
 
+use super::check_in::CheckIn;
 use super::convert;
 use super::snapshot::{Contents, Pages};
 use super::types::{LeaderId, Seat, Types, Vote};
@@ -74,11 +75,25 @@ impl<E: Env> Post<E> {
     }
 }
 
-impl<E: Env> RaftNetworkFactory<Types> for Post<E> {
+/// The ways to all other members.
+#[derive(Debug)]
+pub(super) struct Lines<E: Env> {
+    post: Post<E>,
+    check_in: CheckIn<E>,
+}
+
+impl<E: Env> Lines<E> {
+    pub(super) fn new(post: Post<E>, check_in: CheckIn<E>) -> Self {
+        Self { post, check_in }
+    }
+}
+
+impl<E: Env> RaftNetworkFactory<Types> for Lines<E> {
     type Network = Line<E>;
 
     async fn new_client(&mut self, target: u64, seat: &Seat) -> Line<E> {
-        Line { post: self.clone(), target, peer: seat.peer }
+        let (post, check_in) = (self.post.clone(), self.check_in.clone());
+        Line { post, check_in, target, peer: seat.peer }
     }
 }
 
@@ -86,12 +101,15 @@ impl<E: Env> RaftNetworkFactory<Types> for Post<E> {
 #[derive(Debug)]
 pub(super) struct Line<E: Env> {
     post: Post<E>,
+    check_in: CheckIn<E>,
     target: u64,
     peer: PeerId,
 }
 
 impl<E: Env> Line<E> {
     async fn ask(&self, ask: Ask, patience: Duration) -> Result<Answer, RPCError<Types>> {
+        let noted = self.check_in.ensure_noted(self.target, self.peer, patience).await;
+        noted.map_err(|fault| RPCError::Unreachable(Unreachable::from_string(fault)))?;
         let answer = self.post.ask(self.target, self.peer, ask, patience).await;
         match answer {
             Ok(Answer::Misdelivered) => {

@@ -63,7 +63,7 @@ impl<E: Env> Meta<E> {
             biased; // whatever happened is better to know than not
             answer = self.attempts(bytes, end) => answer,
             reason = self.failure().wait() => {
-                return Err(super::serve::failed(reason));
+                return Err(super::serve::failed(reason.detail));
             }
         };
         let took = self.env().now().since(began);

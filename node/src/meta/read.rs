@@ -76,7 +76,7 @@ impl<E: Env> Meta<E> {
             tokio::select! {
                 biased; // what is there beats a deadline that has just passed
                 caught_up = self.catch_up(freshness) => caught_up?,
-                reason = self.failure().wait() => return Err(failed(reason)),
+                reason = self.failure().wait() => return Err(failed(reason.detail)),
                 () = self.env().sleep_until(end) => {
                     return Err(Fault::new(Kind::Unavailable, "no leader answered in time"));
                 }
@@ -171,7 +171,9 @@ impl<E: Env> Meta<E> {
                 | Answer::Proposed(_)
                 | Answer::InDoubt
                 | Answer::Misdelivered
-                | Answer::Seats(_) => {}
+                | Answer::Seats(_)
+                | Answer::Noted
+                | Answer::Outdated(_) => {}
             }
             if self.env().now() >= end {
                 return Err(Fault::new(Kind::Unavailable, "no leader answered in time"));

@@ -1,7 +1,7 @@
 //! The answering side: letters of other members given to Raft, to the state, or refused.
 //!
-//! A letter for another directory or cluster is refused, and one whose sender is known to sit elsewhere. Never:
-//! answers for the leader when it is not.
+//! A letter for another directory or cluster is refused, and one whose sender is known to sit elsewhere. Votes and
+//! entries wait until this peer has checked in. Never: answers for the leader when it is not.
 
 use protocol::format::FormatError;
 use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, Voted, open, seal};
@@ -26,7 +26,7 @@ impl<E: Env> Meta<E> {
         let invalid = |error: FormatError| Fault::new(Kind::Invalid, error.to_string());
         let letter: Letter = open("letter", &body).map_err(invalid)?;
         let answer = if self.is_for_us(from, &letter) {
-            self.answer(letter.ask).await?
+            self.answer(from, letter.from, letter.ask).await?
         } else {
             self.metrics().messages_refused.inc();
             Answer::Misdelivered
@@ -44,7 +44,17 @@ impl<E: Env> Meta<E> {
             && seat.is_none_or(|peer| peer == from)
     }
 
-    async fn answer(&self, ask: Ask) -> Result<Answer, Fault> {
+    async fn answer(&self, peer: PeerId, from: u64, ask: Ask) -> Result<Answer, Fault> {
+        match &ask {
+            Ask::Append { .. } | Ask::Page { .. } | Ask::Finish { .. } => {
+                self.ready_for(from, peer, true).await?;
+            }
+            Ask::Vote(_) | Ask::PreVote(_) | Ask::Transfer { .. } => {
+                self.ready_for(from, peer, false).await?;
+            }
+            // These take no word from this peer that it might have forgotten.
+            Ask::Propose(_) | Ask::ReadIndex | Ask::Seats | Ask::CheckIn(_) => {}
+        }
         match ask {
             Ask::Append { ballot, previous, entries, committed } => {
                 let entries: Result<Vec<Entry>, FormatError> =
@@ -112,6 +122,7 @@ impl<E: Env> Meta<E> {
                 let seats = seats.map(|seat| (seat.raft_id.0, *seat.peer.public_key()));
                 Ok(Answer::Seats(seats.collect()))
             }
+            Ask::CheckIn(marks) => self.note(from, &marks).await,
         }
     }
 }

@@ -18,6 +18,9 @@ const HEARTBEAT: Duration = Duration::from_millis(150);
 const ELECTION_MIN: Duration = Duration::from_millis(500);
 const ELECTION_MAX: Duration = Duration::from_millis(1_000);
 
+/// How often a running peer draws a mark: each costs a sync here and at every voter.
+const MARK_PAUSE: Duration = Duration::from_secs(60);
+
 /// Entries applied after which the log before them may go, once a snapshot can stand for them.
 const SNAPSHOT_ENTRIES: u64 = 20_000;
 /// Entries kept for followers that were away briefly: some ten seconds of a busy cluster, or minutes of most.
@@ -34,6 +37,8 @@ pub struct Planted {
     pub stale_read: bool,
     /// A new leader ends leases at once that it knows nothing of.
     pub lease_cut_short: bool,
+    /// A directory that was replaced by an older copy is taken for one that only started again.
+    pub copies_unnoticed: bool,
 }
 
 /// Who looks on while entries are applied: the checks of the simulator.
@@ -110,6 +115,8 @@ pub struct MetaSettings {
     pub log_entries_kept: u64,
     /// Whether an append returns only when it is durable: slower, and safe under every setting of the library.
     pub sync_before_return: bool,
+    /// Time between two marks: how old a copy of a running peer's directory must be to be noticed when it is put back.
+    pub mark_pause: Duration,
     /// Whether the leader keeps voters, leases and due work by itself. Off in tests of single steps.
     pub controller: bool,
     /// Test-only defects.
@@ -131,6 +138,7 @@ impl MetaSettings {
             snapshot_entries: SNAPSHOT_ENTRIES,
             log_entries_kept: LOG_ENTRIES_KEPT,
             sync_before_return: false,
+            mark_pause: MARK_PAUSE,
             controller: true,
             planted: Planted::default(),
             observer: Observer::default(),
@@ -159,6 +167,8 @@ impl MetaSettings {
             backoff: "100ms 200ms ...1s".to_owned(),
             removed_leader_step_down: StepDownPolicy::After(150),
             enable_pre_vote: Some(true),
+            // Until this peer has checked in.
+            enable_elect: false,
             enable_leader_restore: Some(self.planted.leader_restore_on),
             allow_log_reversion: None,
             ..Config::default()

@@ -76,7 +76,9 @@ impl<E: Env> Rpc<E> {
     /// Returns the asking side over a machine's network.
     #[must_use]
     pub fn new(env: E, metrics: RpcMetrics) -> Self {
-        Self { env, shared: Arc::new(Shared { metrics, ..Shared::default() }) }
+        // Not from the beginning: an answer to who ran here before, which comes late, would be taken for one's own.
+        let next_id = AtomicU64::new(env.prng().next_u64());
+        Self { env, shared: Arc::new(Shared { next_id, metrics, ..Shared::default() }) }
     }
 
     /// Returns the counters.

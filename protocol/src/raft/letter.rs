@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::mark::{Mark, Marks};
 use super::value::{Ballot, Configured, Place, Record, blob, decode, encode};
 use crate::format::FormatError;
 use crate::record::checksum;
@@ -119,6 +120,8 @@ pub enum Ask {
     ReadIndex,
     /// Who has a seat in the group, as far as you know?
     Seats,
+    /// Take note of my marks: until you have, I exchange no votes and no entries with you.
+    CheckIn(Marks),
 }
 
 /// Bytes of a key or a value.
@@ -174,6 +177,10 @@ pub enum Answer {
     Misdelivered,
     /// To [`Ask::Seats`]: Raft ids and peers.
     Seats(Vec<(u64, [u8; 32])>),
+    /// To [`Ask::CheckIn`]: it is on the disk.
+    Noted,
+    /// To [`Ask::CheckIn`]: this mark was shown before, and those do not go on from it.
+    Outdated(Mark),
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Answer, Appended, Ask, Ballot, Blob, Candidacy, Configuration, Configured, Content, Identity,
-    Letter, Place, Progress, Record, Voted, decode, encode,
+    Letter, Mark, Marks, Place, Progress, Record, Voted, decode, encode,
 };
 use crate::format::FormatError;
 
@@ -49,6 +49,9 @@ fn values_lie_on_the_disk_as_they_always_did() {
     lies(&Record { at: AT, content }, &format!("{AT_HEX} 02 {}", configuration_hex()));
     let progress = Progress { generation: 2, applied: Some(AT), configured: Configured::default() };
     lies(&progress, &format!("02 01{AT_HEX} 00 0000"));
+    let marks = Marks { latest: Mark { number: 300, nonce: 1 }, earlier: vec![300] };
+    lies(&marks, "ac02 01 01 ac02");
+    lies(&marks.latest, "ac02 01");
     lies(&Identity { raft_id: 300, cluster: [7; 16] }, &format!("ac02 {}", "07".repeat(16)));
 }
 
@@ -77,6 +80,8 @@ fn questions_travel_as_they_always_did() {
     lies(Ask::Propose(Bytes::from_static(b"put")), "06 03707574");
     lies(Ask::ReadIndex, "07");
     lies(Ask::Seats, "08");
+    let marks = Marks { latest: Mark { number: 2, nonce: 300 }, earlier: vec![5, 300] };
+    lies(Ask::CheckIn(marks), "09 02 ac02 02 05 ac02");
 }
 
 #[test]
@@ -96,6 +101,8 @@ fn answers_travel_as_they_always_did() {
     lies(&Answer::NotLeader(Some((300, [7; 32]))), &format!("08 01 ac02 {}", "07".repeat(32)));
     lies(&Answer::Misdelivered, "09");
     lies(&Answer::Seats(vec![(2, [3; 32])]), &format!("0a 01 02 {}", "03".repeat(32)));
+    lies(&Answer::Noted, "0b");
+    lies(&Answer::Outdated(Mark { number: 2, nonce: 300 }), "0c 02 ac02");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use protocol::raft::{
-    Answer, Ballot, Identity, Letter, Place, Progress, Record, decode, encode, open,
+    Answer, Ballot, Identity, Letter, Marks, Place, Progress, Record, decode, encode, open,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,4 +26,5 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     check::<Record>(input);
     check::<Progress>(input);
     check::<(Ballot, Place, Identity)>(input);
+    check::<Marks>(input);
 });

@@ -1,4 +1,4 @@
-//! Members that come, go and are lost, while clients write and read.
+//! Members that come, go and are lost, while clients write and read, and one that comes back from the past.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use protocol::limits::VOTER_AWAY;
 use reqwest::Method;
 
 use super::ask::{Reply, ask};
+use super::restored;
 use super::scale::scaled;
 use super::stage::{Ctx, Stage};
 use super::steady::Clients;
@@ -29,6 +30,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     lost_voter(ctx).await.context("a voter lost for good")?;
     too_many_leave(ctx).await.context("more removed than can be done without")?;
+    restored::run(ctx).await.context("a directory that was put back")?;
     grow_and_shrink(ctx).await.context("grown and shrunk")
 }
 

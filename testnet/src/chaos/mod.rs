@@ -23,6 +23,7 @@ mod locks;
 mod members;
 mod paused;
 mod requests;
+mod restored;
 mod rot;
 mod runner;
 mod scale;

@@ -42,7 +42,7 @@ const SCENARIOS: [Scenario; 27] = [
     },
     Scenario {
         name: "members",
-        shows: "a lost voter is replaced, and a cluster grows and shrinks under its clients",
+        shows: "a lost voter is replaced, a cluster grows and shrinks under its clients, a peer from the past is refused",
         run: |ctx| members::run(ctx).boxed_local(),
     },
     Scenario {

@@ -5,6 +5,8 @@
 //! Never: reads the machine's clock, entropy, files or sockets.
 
 pub mod agreement;
+#[cfg(test)]
+mod answers_test;
 mod chance;
 mod clock;
 mod command;
@@ -26,7 +28,7 @@ mod world_test;
 
 pub use clock::Clock;
 pub use command::{Defect, SimArgs, main};
-pub use disk::{Device, DiskHabits, SimDisk, SimFile, SimView};
+pub use disk::{AgreementCopy, Device, DiskHabits, SimDisk, SimFile, SimView};
 pub use machine::{Loss, Machine, SimEnv};
 pub use net::{LinkHabits, Network, SimNet};
 pub use oracle::{Object, Oracle, Stats};

@@ -26,6 +26,8 @@ use crate::sim::{Loss, Machine, SimEnv, World};
 
 /// Room for gossip that nobody sends here.
 const NOTICES_MAX: usize = 1;
+/// How often a peer draws a mark: so often that faults meet it.
+const MARK_PAUSE: Duration = Duration::from_secs(2);
 /// How often a peer is told the addresses of all others.
 const DIAL_PAUSE: Duration = Duration::from_secs(1);
 /// The cluster that all of them are of.
@@ -240,11 +242,13 @@ impl Group {
             snapshot_entries: self.plan.snapshot_entries,
             log_entries_kept: self.plan.log_entries_kept,
             sync_before_return: self.plan.sync_before_return,
+            mark_pause: MARK_PAUSE,
             planted: Planted {
                 vote_not_synced: self.plant == Some(Plant::VoteNotSynced),
                 leader_restore_on: self.plant == Some(Plant::LeaderRestoreOn),
                 stale_read: self.plant == Some(Plant::StaleRead),
                 lease_cut_short: self.plant == Some(Plant::LeaseCutShort),
+                copies_unnoticed: self.plant == Some(Plant::ReusedId),
             },
             observer: Observer::new(move |observed| history.observed(number, observed)),
             ..MetaSettings::new(CLUSTER)

@@ -10,6 +10,8 @@ mod history;
 mod locks;
 mod plan;
 #[cfg(test)]
+mod restored_test;
+#[cfg(test)]
 mod scenario_test;
 mod storm;
 mod verdict;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use node::env::{Batch, DiskError, Durability, Home, Map, Space};
 use protocol::Prng;
 use tokio::sync::oneshot;
@@ -52,6 +53,21 @@ pub struct Device {
     name: String,
     pub(super) chance: Chance,
     pub(super) state: Mutex<State>,
+}
+
+/// A copy of what a device holds of an agreement.
+#[derive(Debug)]
+pub struct AgreementCopy(Maps);
+
+impl AgreementCopy {
+    /// Returns the votes and the log: what others may rely on.
+    #[must_use]
+    pub fn promises(&self) -> Vec<(Bytes, Bytes)> {
+        let vote: &[u8] = b"vote";
+        let votes = self.0.entries(Map::RaftState, vote, Some(b"votf"), usize::MAX);
+        let log = self.0.entries(Map::RaftLog, &[], None, usize::MAX);
+        votes.into_iter().chain(log).collect()
+    }
 }
 
 /// A batch that waits for the log.
@@ -202,6 +218,17 @@ impl Device {
         let mut state = lock(&self.state);
         state.detach();
         state.metadata.maps.keep_only(Map::RaftState, &[b"home", b"identity"]);
+    }
+
+    /// Returns a copy of what was agreed on, of the log and the votes.
+    #[must_use]
+    pub fn copy_agreement(&self) -> AgreementCopy {
+        AgreementCopy(lock(&self.state).metadata.maps.frozen())
+    }
+
+    /// Puts a copy back in the place of what there is, as somebody does who restores a backup while no process runs.
+    pub fn restore_agreement(&self, copy: &AgreementCopy) {
+        lock(&self.state).metadata.maps = copy.0.frozen();
     }
 
     /// Flips one bit of synced bytes of a file, and says where; `None` when there are no bytes.

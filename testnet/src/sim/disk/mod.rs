@@ -7,5 +7,5 @@ mod maps;
 #[cfg(test)]
 mod tests;
 
-pub use device::{Device, DiskHabits};
+pub use device::{AgreementCopy, Device, DiskHabits};
 pub use handle::{SimDisk, SimFile, SimView};
