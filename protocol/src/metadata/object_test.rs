@@ -324,8 +324,14 @@ fn an_upload_lives_by_its_session_its_own_lease_or_what_refers_to_it() {
     assert_eq!(states(&world), [Referenced, InProgress, Dead]);
     let late = world.user("ann", put(&object("docs", "b"), left, Precondition::default()));
     assert_eq!(late, Err(Refusal::UploadExpired { upload: left }));
-    // Somebody else's upload is not theirs to end.
-    assert!(world.user("bob", Op::EndUpload { upload: begun }).is_err());
+    // Somebody else's upload is not theirs to keep, to add to or to end.
+    for op in [Op::RenewUpload { upload: begun }, Op::EndUpload { upload: begun }] {
+        let denied = world.user("bob", op);
+        assert!(matches!(denied, Err(Refusal::Denied { .. })), "{denied:?}");
+    }
+    let is_upload_of =
+        |name: &str| query::is_upload_of(&world.map, begun, &Actor::User(user(name))).unwrap();
+    assert!(is_upload_of("ann") && !is_upload_of("bob"));
     world.user("ann", Op::EndUpload { upload: begun }).unwrap();
     assert!(world.effects.contains(&Effect::UploadDead { upload: begun }));
     assert_eq!(states(&world), [Referenced, Dead, Dead]);

@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 use super::client::{end, shoald, start};
 use super::stage::Ctx;
-use super::wait::{PATIENCE, until};
+use super::wait::{PATIENCE, until, within};
 
 /// See the module.
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let folder = ctx.folder()?;
     every_fault_at_once(folder.path()).await.context("wrong settings")?;
     printed_settings_are_taken(folder.path()).await.context("printed settings")?;
-    one_daemon_a_directory(ctx, folder.path()).await.context("one data directory")
+    one_daemon_a_directory(ctx, folder.path()).await.context("one data directory")?;
+    any_port(ctx, folder.path()).await.context("any port")
 }
 
 /// The usage status, shared with the client.
@@ -97,6 +99,28 @@ async fn one_daemon_a_directory(ctx: &Ctx, folder: &Path) -> anyhow::Result<()> 
         );
     }
     Ok(())
+}
+
+/// Where any port would do, the log says which one was taken.
+async fn any_port(ctx: &Ctx, folder: &Path) -> anyhow::Result<()> {
+    let listen = "/ip4/127.0.0.1/tcp/0";
+    let arguments = ["--data-dir", "any", "--http", "127.0.0.1:0", "--listen", listen];
+    let mut daemon = start("shoald", folder, &arguments)?;
+    let log = daemon.stderr.take().context("standard error is open")?;
+    let mut lines = BufReader::new(log).lines();
+    let address = within(PATIENCE, "the daemon", async {
+        while let Some(line) = lines.next_line().await? {
+            let said = line.split_once("http=").map(|(_, rest)| rest.split_whitespace().next());
+            if let Some(Some(address)) = said {
+                return anyhow::Ok(address.to_owned());
+            }
+        }
+        bail!("the log does not say where HTTP is")
+    })
+    .await??;
+    let answered = ctx.http.get(&format!("http://{address}/healthz")).await;
+    daemon.kill().await.context("the daemon does not end")?;
+    answered.with_context(|| format!("at {address}, as the log says")).map(drop)
 }
 
 /// Returns a port that nobody listens on.

@@ -29,8 +29,11 @@ use crate::harness::UpOptions;
 /// For whoever watches the daemon, without a token.
 const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// How long requests are on their way before a peer that stood still goes on.
-const UNDER_WAY: Duration = Duration::from_millis(300);
+/// How long a peer that goes on alone has requests, before those do that could tell it what it missed.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
+/// More pages than there are rows.
+const PAGES_MAX: usize = 100;
 
 /// How long it takes at most until what a failed upload stored is taken back, where nobody is slow.
 const SETTLES: Duration = Duration::from_secs(1);
@@ -389,7 +392,8 @@ async fn what_is_named_is_kept(urls: &[String], ann: &Asker<'_>) -> anyhow::Resu
     Ok(())
 }
 
-/// A peer that stood still when a token was revoked neither answers to it nor makes a change by it.
+/// A peer that stood still when a token was revoked neither answers to it nor makes a change by it: not even where it is asked
+/// before anybody can tell it.
 async fn revoked_while_away(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     let (eve, secret) = user(ctx, &stage.url("a0")?, "eve").await?;
     let leads = leader(stage.net()).await?;
@@ -423,11 +427,14 @@ async fn revoked_while_away(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> 
         }
         anyhow::Ok(())
     };
-    // They are on their way before it goes on.
+    // It goes on alone, and has passed the requests on to nobody before the others do.
     let net = stage.net();
+    let others: Vec<&String> = names.iter().filter(|name| **name != away).collect();
+    others.iter().try_for_each(|name| net.pause(name))?;
+    net.resume(&away)?;
     let resumed = async {
         pause(UNDER_WAY).await;
-        net.resume(&away)
+        others.iter().try_for_each(|name| net.resume(name))
     };
     futures::future::try_join(asked, resumed).await?;
     let found = send(ctx.http.request(Method::GET, &object_url(&there, "eves/one"))).await?;
@@ -439,7 +446,8 @@ async fn revoked_while_away(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> 
 async fn pages(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
     let url = stage.url("a1")?;
     let (mut users, mut tokens, mut after) = (Vec::new(), 0, None);
-    loop {
+    for page in 0.. {
+        ensure!(page < PAGES_MAX, "the pages of users do not end: {users:?}");
         let from = after.take().map(|after: String| format!("&after={after}"));
         let query = format!("limit=2{}", from.unwrap_or_default());
         let asked = ctx.http.request(Method::GET, &format!("{url}/api/v1/users?{query}"));
@@ -450,7 +458,8 @@ async fn pages(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
     }
     ensure!(users == ["admin", "ann", "bob", "eve"], "users are {users:?}");
     let mut after = String::new();
-    loop {
+    for page in 0.. {
+        ensure!(page < PAGES_MAX, "the pages of tokens do not end");
         let query = format!("limit=1{after}");
         let asked = ctx.http.request(Method::GET, &format!("{url}/api/v1/tokens?{query}"));
         let page: Tokens = send(asked).await?.expect(200)?.document()?;

@@ -29,7 +29,8 @@ impl Step<'_> {
         self.set_totals(&totals)?;
         let user = User { name: name.clone(), role, created: self.at, buckets: 0, tokens: 0 };
         self.set(keys::user(name), &user)?;
-        self.set(keys::making(name), &self.index.clone())?;
+        let made = self.index;
+        self.set(keys::making(name), &made)?;
         Ok(Outcome::Done)
     }
 
