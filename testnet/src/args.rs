@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use shoal_testnet::bench::{self, BenchArgs};
 use shoal_testnet::chaos;
 use shoal_testnet::harness::{Testnet, UpOptions, cables};
+use shoal_testnet::plot::{self, PlotArgs};
 use shoal_testnet::sim::{self, SimArgs};
 use tokio::runtime::Runtime;
 
@@ -45,6 +46,8 @@ enum Command {
     Chaos(Chaos),
     /// Measure: throughput beside raw figures of this machine, survival, memory.
     Bench(BenchArgs),
+    /// Draw pictures of failure, growth, healing and stealing, from runs that are measured for them.
+    Plot(PlotArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -166,6 +169,7 @@ impl Args {
                     return Ok(ExitCode::FAILURE);
                 }
             }
+            Command::Plot(args) => runtime.block_on(plot::main(&args, &mut std::io::stdout()))?,
             Command::Down(folder) => Testnet::load(&folder.dir)?.down()?,
             Command::Chaos(asked) if asked.list => chaos::list(),
             Command::Chaos(asked) => {

@@ -65,6 +65,20 @@ impl Http {
         serde_json::from_str(&text).map_err(|error| HttpError::Broken(error.into()))
     }
 
+    /// Stores content under a name through the peer at `url`.
+    ///
+    /// # Errors
+    /// [`HttpError`]
+    pub(crate) async fn put(
+        &self,
+        url: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<(), HttpError> {
+        let request = self.request(Method::PUT, &format!("{url}/api/v1/objects/{name}"));
+        self.text(request.body(content.slice(0, content.size))).await.map(|_| ())
+    }
+
     /// Stores one block through the peer at `url`.
     ///
     /// # Errors
@@ -169,11 +183,18 @@ impl Http {
     /// # Errors
     /// The peer does not answer, or has no such metric.
     pub async fn metric(&self, url: &str, name: &str) -> anyhow::Result<u64> {
-        let text = self.get(&format!("{url}/metrics")).await?;
-        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
-        let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        value.with_context(|| format!("there is no metric {name}"))
+        metric_in(&self.get(&format!("{url}/metrics")).await?, name)
     }
+}
+
+/// Returns a counter or gauge by its name in the text of `/metrics`.
+///
+/// # Errors
+/// There is none of this name.
+pub(crate) fn metric_in(text: &str, name: &str) -> anyhow::Result<u64> {
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    value.with_context(|| format!("there is no metric {name}"))
 }
 
 async fn compare(

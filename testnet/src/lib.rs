@@ -5,5 +5,6 @@ pub mod chaos;
 pub mod content;
 pub mod harness;
 pub mod http;
+pub mod plot;
 mod process;
 pub mod sim;

@@ -12,10 +12,10 @@ mod raw;
 mod readers;
 mod repair;
 mod report;
-mod scratch;
+pub(crate) mod scratch;
 mod slow;
 mod spread;
-mod stock;
+pub(crate) mod stock;
 mod survival;
 mod throughput;
 

@@ -104,7 +104,7 @@ async fn measure(net: &mut Testnet, blocks: u32, flags: &[String]) -> anyhow::Re
     let http = Http::new()?;
     let urls = stock::urls(net);
     let mut kept = stock::fill(&http, &urls, (1, blocks), BLOCK_BYTES).await?;
-    settled(&http, &urls, u64::from(blocks)).await.context("stored")?;
+    stock::settled(&http, &urls, u64::from(blocks), PATIENCE).await.context("stored")?;
 
     let clients = Clients::start(&http, &urls, &kept, blocks + 1);
     let begun = Instant::now();
@@ -161,7 +161,7 @@ async fn join(
     })
     .await?;
     let resting = clients.rest().await;
-    settled(http, &urls, clients.objects()).await?;
+    stock::settled(http, &urls, clients.objects(), PATIENCE).await?;
     let took_s = begun.elapsed().as_secs_f64();
     let held = stock::each(http, &urls, "shoal_store_blocks").await?;
     let moved = made(http, net).await? - before;
@@ -199,19 +199,6 @@ async fn drain(net: &Testnet, http: &Http, clients: &Clients) -> anyhow::Result<
 /// Returns the bytes of all copies that were ever made at the peers that run.
 async fn made(http: &Http, net: &Testnet) -> anyhow::Result<u64> {
     stock::sum(http, &stock::urls(net), "shoal_store_block_bytes_total").await
-}
-
-/// Waits until there are exactly as many copies of so many objects as there should be, and nobody knows of any that lacks.
-async fn settled(http: &Http, urls: &[String], objects: u64) -> anyhow::Result<()> {
-    let wanted = u64::from(REPLICAS) * objects;
-    until(PATIENCE, async || {
-        stock::ensure_whole(http, urls, wanted).await?;
-        let held = stock::copies(http, urls).await?;
-        ensure!(held == wanted, "{held} copies instead of {wanted}");
-        Ok(())
-    })
-    .await
-    .map(drop)
 }
 
 impl Move {

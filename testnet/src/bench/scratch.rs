@@ -1,4 +1,4 @@
-//! A folder that is gone when the benchmark ends, and the generated files in it.
+//! A folder that is gone when the measuring ends, and the generated files in it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,16 +13,16 @@ const PIECE_BYTES: u64 = 1 << 20;
 
 /// Owns the folder.
 #[derive(Debug)]
-pub(super) struct Scratch(tempfile::TempDir);
+pub(crate) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     /// Returns an empty folder in `dir`, or where temporary files belong.
     ///
     /// # Errors
     /// It cannot be made.
-    pub(super) fn make(dir: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn make(dir: Option<&Path>) -> anyhow::Result<Self> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix("shoal-bench-");
+        builder.prefix("shoal-measure-");
         let made = match dir {
             Some(dir) => {
                 std::fs::create_dir_all(dir)
@@ -31,11 +31,11 @@ impl Scratch {
             }
             None => builder.tempdir(),
         };
-        Ok(Self(made.context("cannot make a folder for the benchmark")?))
+        Ok(Self(made.context("cannot make a folder for what is measured")?))
     }
 
     /// Returns the folder.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 

@@ -1,29 +1,32 @@
-//! The stock of a benchmark: objects of one block each, what peers hold of them, and what lacks.
+//! The stock of a measurement: objects of one block each, what peers hold of them, and what lacks.
 //!
-//! One size for all of them, so that bytes held follow from blocks held. Never: decides when enough is held.
+//! One size for all of them, so that bytes held follow from blocks held. Never: decides how long that may take.
+
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::api::RepairStatus;
 
+use crate::chaos::wait::until;
 use crate::content::Content;
 use crate::harness::Testnet;
 use crate::http::Http;
 
 /// Copies of every block.
-pub(super) const REPLICAS: u8 = 3;
+pub(crate) const REPLICAS: u8 = 3;
 
 /// Requests at a time, while nobody measures.
 const AT_A_TIME: usize = 8;
 
 /// An object and its name.
-pub(super) type Kept = (String, Content);
+pub(crate) type Kept = (String, Content);
 
 /// Stores `count` objects of `size` bytes through these peers in turn. `seed`: that of the first one.
 ///
 /// # Errors
 /// One was not stored.
-pub(super) async fn fill(
+pub(crate) async fn fill(
     http: &Http,
     urls: &[String],
     (seed, count): (u32, u32),
@@ -58,7 +61,7 @@ pub(super) async fn unreadable(http: &Http, urls: &[String], kept: &[Kept]) -> V
 ///
 /// # Errors
 /// One does not answer.
-pub(super) async fn each(http: &Http, urls: &[String], metric: &str) -> anyhow::Result<Vec<u64>> {
+pub(crate) async fn each(http: &Http, urls: &[String], metric: &str) -> anyhow::Result<Vec<u64>> {
     let mut found = Vec::new();
     for url in urls {
         found.push(http.metric(url, metric).await?);
@@ -70,7 +73,7 @@ pub(super) async fn each(http: &Http, urls: &[String], metric: &str) -> anyhow::
 ///
 /// # Errors
 /// As [`each`].
-pub(super) async fn sum(http: &Http, urls: &[String], metric: &str) -> anyhow::Result<u64> {
+pub(crate) async fn sum(http: &Http, urls: &[String], metric: &str) -> anyhow::Result<u64> {
     Ok(each(http, urls, metric).await?.iter().sum())
 }
 
@@ -78,7 +81,7 @@ pub(super) async fn sum(http: &Http, urls: &[String], metric: &str) -> anyhow::R
 ///
 /// # Errors
 /// As [`each`].
-pub(super) async fn copies(http: &Http, urls: &[String]) -> anyhow::Result<u64> {
+pub(crate) async fn copies(http: &Http, urls: &[String]) -> anyhow::Result<u64> {
     sum(http, urls, "shoal_store_blocks").await
 }
 
@@ -96,7 +99,7 @@ pub(super) async fn status(http: &Http, urls: &[String]) -> anyhow::Result<Repai
 }
 
 /// Fails unless these peers hold `wanted` copies or more, and know of none that lacks.
-pub(super) async fn ensure_whole(http: &Http, urls: &[String], wanted: u64) -> anyhow::Result<()> {
+pub(crate) async fn ensure_whole(http: &Http, urls: &[String], wanted: u64) -> anyhow::Result<()> {
     let held = copies(http, urls).await?;
     ensure!(held >= wanted, "{held} copies instead of {wanted}");
     let status = status(http, urls).await?;
@@ -105,8 +108,51 @@ pub(super) async fn ensure_whole(http: &Http, urls: &[String], wanted: u64) -> a
     Ok(())
 }
 
+/// Waits until there are exactly as many copies of so many objects as there should be, and nobody knows of any that lacks.
+///
+/// # Errors
+/// That takes longer than `patience`.
+pub(crate) async fn settled(
+    http: &Http,
+    urls: &[String],
+    objects: u64,
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let wanted = u64::from(REPLICAS) * objects;
+    until(patience, async || {
+        ensure_whole(http, urls, wanted).await?;
+        let held = copies(http, urls).await?;
+        ensure!(held == wanted, "{held} copies instead of {wanted}");
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+/// Waits until the last of these peers holds its share of so many objects, and nobody holds what is not his any more.
+///
+/// # Errors
+/// As [`settled`].
+pub(crate) async fn joined(
+    http: &Http,
+    urls: &[String],
+    objects: u64,
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let newcomer = urls.last().context("nobody runs")?;
+    let share = u64::from(REPLICAS) * objects / urls.len() as u64;
+    // Before anybody has noticed that it joined, nothing lacks and nothing is left over.
+    until(patience, async || {
+        let held = http.metric(newcomer, "shoal_store_blocks").await?;
+        ensure!(held * 10 > share * 8, "it holds {held}, and its share is {share}");
+        Ok(())
+    })
+    .await?;
+    settled(http, urls, objects, patience).await
+}
+
 /// Returns the addresses of all nodes of a network that run.
-pub(super) fn urls(net: &Testnet) -> Vec<String> {
+pub(crate) fn urls(net: &Testnet) -> Vec<String> {
     let nodes = net.state().clusters.iter().flat_map(|cluster| &cluster.nodes);
     nodes.filter(|node| net.is_running(node)).map(|node| node.http.clone()).collect()
 }

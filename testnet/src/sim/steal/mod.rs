@@ -10,3 +10,5 @@ mod ways;
 mod world;
 
 pub use table::run;
+pub(crate) use table::{DELAYS, JOBS_PER_PEER, PEERS, Row, SEEDS, rows};
+pub(crate) use ways::{Start, Way};

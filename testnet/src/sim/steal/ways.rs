@@ -6,7 +6,7 @@ use protocol::work::{Policy, Share};
 
 /// Where all work begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// On one peer.
     One,
     /// Nine tenths on a tenth of the peers.
@@ -14,7 +14,9 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 2] = [Self::One, Self::Skewed];
+
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::One => "one",
             Self::Skewed => "90/10",
@@ -24,7 +26,7 @@ impl Start {
 
 /// A way for work to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Chosen,
     Nothing,
     StealOne,
@@ -35,7 +37,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Chosen,
         Self::NoWaiting,
         Self::OnlyWaiting,
@@ -45,7 +47,7 @@ impl Way {
         Self::Nothing,
     ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Chosen => "chosen",
             Self::Nothing => "no stealing",
