@@ -505,7 +505,7 @@ mod tests {
         };
         let by_name = Panel {
             title: "by name".to_owned(),
-            x: XAxis { label: "peers".to_owned(), names: vec!["3".to_owned(), "4".to_owned()] },
+            x: XAxis::names("peers", vec!["3".to_owned(), "4".to_owned()]),
             y_label: "blocks".to_owned(),
             y_cut: Some(4.0),
             series: vec![

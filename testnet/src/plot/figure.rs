@@ -37,6 +37,8 @@ pub(super) struct XAxis {
     pub(super) label: String,
     /// What stands at 0, 1, 2 and so on; none for an axis of numbers.
     pub(super) names: Vec<String>,
+    /// Where an axis of numbers ends at least, so that panels below each other have the same.
+    pub(super) end: f64,
 }
 
 /// Something that was measured at several places of the x axis.
@@ -109,13 +111,19 @@ impl Point {
 
 impl XAxis {
     pub(super) fn numbers(label: &str) -> Self {
-        Self { label: label.to_owned(), names: Vec::new() }
+        Self { label: label.to_owned(), ..Self::default() }
     }
 
-    /// Returns where the axis begins and ends, for series of these points and marks.
+    /// Returns an axis of these names.
+    pub(super) fn names(label: &str, names: Vec<String>) -> Self {
+        Self { label: label.to_owned(), names, ..Self::default() }
+    }
+
+    /// Returns where the axis begins and ends, for points and marks up to `furthest`.
     fn range(&self, furthest: f64) -> (f64, f64) {
         match self.names.len() {
-            0 => (0.0, if furthest > 0.0 { furthest } else { 1.0 }),
+            0 if furthest.max(self.end) > 0.0 => (0.0, furthest.max(self.end)),
+            0 => (0.0, 1.0),
             names => (-0.5, names as f64 - 0.5),
         }
     }
@@ -299,7 +307,11 @@ mod tests {
         panel.marks.push(Mark { x: 7.3, label: String::new() });
         assert_eq!(panel.x_range(), (0.0, 7.3));
         assert_eq!(panel.x_ticks().last(), Some(&7.0));
-        panel.x = XAxis { label: "peers".to_owned(), names: vec!["3".to_owned(), "4".to_owned()] };
+        panel.x.end = 8.1;
+        assert_eq!(panel.x_range(), (0.0, 8.1));
+        panel.x.end = 1.0;
+        assert_eq!(panel.x_range(), (0.0, 7.3));
+        panel.x = XAxis::names("peers", vec!["3".to_owned(), "4".to_owned()]);
         assert_eq!(panel.x_range(), (-0.5, 1.5));
         assert_eq!(panel.x_ticks(), [0.0, 1.0]);
         assert_eq!((panel.x_text(1.0), panel.x_text(0.5)), ("4".to_owned(), String::new()));

@@ -140,7 +140,7 @@ fn figure(stages: &[Stage]) -> Figure {
         of_joins("copied when the last of them joined", Colour::Orange, Shape::Bars, &|stage| {
             stage.moved
         });
-    let least = of_joins("least possible: its share", Colour::Ink, Shape::Level, &|stage| {
+    let least = of_joins("an equal share of all copies", Colour::Ink, Shape::Level, &|stage| {
         stage.moved.map(|_| copies / stage.peers as f64)
     });
     let panels = vec![
@@ -170,6 +170,6 @@ fn figure(stages: &[Stage]) -> Figure {
 
 fn panel(stages: &[Stage], title: &str, y_label: &str, series: Vec<Series>) -> Panel {
     let names = stages.iter().map(|stage| stage.peers.to_string()).collect();
-    let x = XAxis { label: "peers".to_owned(), names };
+    let x = XAxis::names("peers", names);
     Panel { title: title.to_owned(), x, y_label: y_label.to_owned(), series, ..Panel::default() }
 }

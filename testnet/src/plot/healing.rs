@@ -155,7 +155,8 @@ fn figure(looks: &Looks, marks: &[Mark]) -> Figure {
     };
     let rates = looks.rates(|_| true);
     let rates = rates.into_iter().map(|point| Point { y: point.y / 1e6, ..point }).collect();
-    let x = XAxis::numbers("time, s");
+    // Rates end midway between the last two looks.
+    let x = XAxis { end: looks.end_s(), ..XAxis::numbers("time, s") };
     let panels = vec![
         Panel {
             x: x.clone(),

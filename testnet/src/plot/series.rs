@@ -106,6 +106,11 @@ impl Looks {
         points
     }
 
+    /// Returns when the last look was.
+    pub(super) fn end_s(&self) -> f64 {
+        self.0.last().map_or(0.0, |(at_s, _)| *at_s)
+    }
+
     /// Returns how a gauge stood at each look that found it.
     pub(super) fn gauge(&self, name: &str) -> Vec<Point> {
         let found = self.0.iter().filter_map(|(at_s, seen)| Some((*at_s, *seen.gauges.get(name)?)));
@@ -169,6 +174,7 @@ mod tests {
         let looks = Looks(vec![(0.0, at(Some(3.0))), (1.0, at(None)), (2.0, at(Some(4.0)))]);
         let found: Vec<(f64, f64)> = looks.gauge("held").iter().map(|p| (p.x, p.y)).collect();
         assert_eq!(found, [(0.0, 3.0), (2.0, 4.0)]);
+        assert_eq!((looks.end_s(), Looks::default().end_s()), (2.0, 0.0));
         assert!(Looks::default().rates(|_| true).is_empty());
     }
 }

@@ -65,7 +65,7 @@ fn figure(rows: &[Row]) -> Figure {
                 Start::Skewed => "Nine tenths of the work begin on a tenth of the peers",
             }
             .to_owned(),
-            x: XAxis { label: "peers".to_owned(), names },
+            x: XAxis::names("peers", names),
             y_label: "makespan / ideal".to_owned(),
             y_cut: Some(MAKESPAN_SHOWN),
             series: bars.into_iter().chain([target]).collect(),
