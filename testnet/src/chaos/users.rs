@@ -87,6 +87,14 @@ async fn without_a_token(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
             path.replace("{bucket}", "b").replace("{*key}", "k").replace("{key}", "k");
         for method in methods.as_object().context("no methods are described")?.keys() {
             let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes()) else { continue };
+            let is_of_object = path.starts_with("/api/v1/objects/") || method.is_safe();
+            if !is_of_object {
+                // Nothing that cannot be kept is passed over in silence.
+                let asked = ctx.http.request(method.clone(), &format!("{url}{path}"));
+                let answer = send(asked.header("if-match", "\"1\"")).await?;
+                let refused = answer.expect_problem(400, "invalid");
+                refused.with_context(|| format!("{method} {path} on a condition"))?;
+            }
             for token in [None, Some("0".repeat(64)), Some(String::new())] {
                 let asker = Asker { ctx, token };
                 let answer = send(asker.request(method.clone(), &format!("{url}{path}"))).await?;

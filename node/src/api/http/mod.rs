@@ -59,14 +59,16 @@ pub struct Api {
 
 /// Returns the routes of the API, and its description from the same source.
 pub fn router(api: Arc<Api>) -> Router {
-    let guarded: OpenApiRouter<Arc<Api>> = OpenApiRouter::new()
+    let objects: OpenApiRouter<Arc<Api>> = OpenApiRouter::new()
         .routes(routes!(objects::owned))
         .routes(routes!(objects::list))
         .routes(routes!(objects::read, objects::put, objects::patch, objects::delete, objects::act))
         .routes(routes!(objects::versions))
+        // It refuses conditions by itself, once it takes its body.
+        .routes(routes!(content::pins, content::store));
+    let others: OpenApiRouter<Arc<Api>> = OpenApiRouter::new()
         .routes(routes!(buckets::list))
         .routes(routes!(buckets::show, buckets::create, buckets::set, buckets::remove))
-        .routes(routes!(content::pins, content::store))
         .routes(routes!(content::read, content::pin, content::delete))
         .routes(routes!(blocks::read, blocks::store))
         .routes(routes!(blocks::begin))
@@ -87,8 +89,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(repair::show))
         .routes(routes!(repair::scrub))
         .routes(routes!(queue::show));
+    let unconditional = middleware::from_fn(params::unconditional);
+    let guarded = objects.merge(others.route_layer(unconditional.clone()));
     let local = middleware::from_fn_with_state(Arc::clone(&api), auth::guard_local);
-    let seen = seen.route_layer(local.clone());
+    let seen = seen.route_layer(unconditional).route_layer(local.clone());
     let guard = middleware::from_fn_with_state(Arc::clone(&api), auth::guard);
     let (guarded, description) = guarded.route_layer(guard).merge(seen).split_for_parts();
     let description = openapi::document(description);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use protocol::metadata::{Match, NoTag, Precondition, RequestId};
 
 use super::problem::Failure;
@@ -111,9 +114,17 @@ pub(super) fn no_condition(headers: &HeaderMap) -> Result<(), Failure> {
     let names = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
     match names.iter().find(|name| headers.contains_key(*name)) {
         Some(name) => {
-            Err(Failure::invalid(format!("{name} means nothing for content without a name")))
+            Err(Failure::invalid(format!("{name} means nothing here: only objects have versions")))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses conditions on changes of what is no object, before anything is changed. Whoever only reads may have them.
+pub(super) async fn unconditional(request: Request, next: Next) -> Response {
+    match no_condition(request.headers()) {
+        Err(refusal) if !request.method().is_safe() => refusal.into_response(),
+        Ok(()) | Err(_) => next.run(request).await,
     }
 }
 
