@@ -1,15 +1,17 @@
 //! A long upload leaves its gateway about once: holders take the jobs of bringing the other copies, whoever is killed.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use protocol::api::Queue;
+use anyhow::{Context, anyhow, ensure};
+use protocol::api::{Queue, Stored};
 
 use super::stage::{Ctx, Stage};
 use super::views::running_names;
 use super::wait::{PATIENCE, until};
 use crate::content::Content;
 use crate::harness::UpOptions;
+use crate::http::HttpError;
 
 /// What is uploaded, each with its own bytes.
 const SIZE: u64 = 160 << 20;
@@ -21,6 +23,9 @@ const REPLICAS: u64 = 3;
 /// Bytes that the gateway sends for each of the object's, at most, in hundredths. A holder itself it sends every block once;
 /// else too, but for the first 8 MiB, which it sends to all.
 const SENT_MAX_PERCENT: u64 = 120;
+
+/// Uploads that may end before anything is due.
+const UPLOADS_MAX: u32 = 20;
 
 /// How long jobs may take whose thief died: a lease, and some.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
@@ -70,21 +75,50 @@ async fn sent_once(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Uploads one object after the other through the peer at `url`, until `is_due` holds while one is under way; then does
+/// `act`, and returns what came of that upload. Where all holders are slow for a while, an upload has no jobs.
+async fn act_during_upload(
+    ctx: &Ctx,
+    url: &str,
+    first_seed: u32,
+    is_due: impl AsyncFn() -> anyhow::Result<()>,
+    act: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<(Content, Result<Stored, HttpError>)> {
+    let mut ended_before = anyhow!("nothing was uploaded");
+    for seed in first_seed..first_seed + UPLOADS_MAX {
+        let content = Content { seed, size: SIZE };
+        let mut upload = pin!(ctx.http.upload(url, content));
+        let due = until(PATIENCE, async || is_due().await);
+        tokio::select! {
+            biased; // what is due beats an upload that has just ended
+            due = due => {
+                due?;
+                act()?;
+                return Ok((content, upload.await));
+            }
+            uploaded = &mut upload => {
+                uploaded?;
+                ended_before = match is_due().await {
+                    Ok(()) => anyhow!("an upload ended too soon"),
+                    Err(fault) => fault,
+                };
+            }
+        }
+    }
+    Err(ended_before.context(format!("{UPLOADS_MAX} uploads ended before")))
+}
+
 async fn thief_killed(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     let (url, victim) = (stage.url("a0")?, "a2");
-    let content = Content { seed: 72, size: SIZE };
-    let stolen = ctx.http.metric(&stage.url(victim)?, "shoal_work_stolen_total").await?;
-    let kill = async {
-        until(PATIENCE, async || {
-            let now = ctx.http.metric(&stage.url(victim)?, "shoal_work_stolen_total").await?;
-            ensure!(now > stolen, "{victim} has taken nothing yet");
-            Ok(())
-        })
-        .await?;
-        stage.net().kill(victim)
+    let of_victim = stage.url(victim)?;
+    let stolen = ctx.http.metric(&of_victim, "shoal_work_stolen_total").await?;
+    let is_due = async || {
+        let now = ctx.http.metric(&of_victim, "shoal_work_stolen_total").await?;
+        ensure!(now > stolen, "{victim} has taken nothing yet");
+        Ok(())
     };
-    let (uploaded, killed) = tokio::join!(ctx.http.upload(&url, content), kill);
-    killed?;
+    let kill = || stage.net().kill(victim);
+    let (content, uploaded) = act_during_upload(ctx, &url, 100, is_due, kill).await?;
     let cid = uploaded?.cid;
     for name in running_names(stage.net()) {
         let url = stage.url(&name)?;
@@ -98,18 +132,13 @@ async fn thief_killed(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
 async fn gateway_killed(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     let url = stage.url("a0")?;
     let begun = ctx.http.metric(&url, "shoal_work_enqueued_total").await?;
-    let kill = async {
-        until(PATIENCE, async || {
-            let now = ctx.http.metric(&url, "shoal_work_enqueued_total").await?;
-            ensure!(now > begun + 4, "no job of the upload yet");
-            Ok(())
-        })
-        .await?;
-        stage.net().kill("a0")
+    let is_due = async || {
+        let now = ctx.http.metric(&url, "shoal_work_enqueued_total").await?;
+        ensure!(now > begun + 4, "no job of the upload yet");
+        Ok(())
     };
-    let content = Content { seed: 73, size: SIZE };
-    let (uploaded, killed) = tokio::join!(ctx.http.upload(&url, content), kill);
-    killed?;
+    let kill = || stage.net().kill("a0");
+    let (_, uploaded) = act_during_upload(ctx, &url, 200, is_due, kill).await?;
     ensure!(uploaded.is_err(), "an upload was acknowledged by a peer that was killed in it");
     stage.net().restart("a0").await?;
     let url = stage.url("a0")?;
