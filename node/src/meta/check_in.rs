@@ -305,8 +305,9 @@ impl<E: Env> Meta<E> {
         };
         let own = self.raft_id().0;
         let noted: BTreeSet<u64> = check_in.lock().noted.keys().copied().collect();
-        // What the library shows before it has read its log has no voters.
-        let is_known = voters.iter().any(|set| !set.is_empty()) || !self.is_initialised();
+        // What the library shows before it has read its log has no voters. One that has no entries may have voted, and knows
+        // of nobody to check in with.
+        let is_known = voters.iter().any(|set| !set.is_empty()) || self.log().is_empty();
         let is_everybody = voters.iter().flatten().all(|id| *id == own || noted.contains(id));
         let has_waited = self.env().now().since(check_in.inner.began) >= OTHERS_PATIENCE;
         if is_known && (is_everybody || has_waited && is_enough(&voters, own, &noted)) {

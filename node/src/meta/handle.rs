@@ -329,6 +329,10 @@ impl<E: Env> Meta<E> {
         &self.inner.post
     }
 
+    pub(super) fn log(&self) -> &Log<E> {
+        &self.inner.log
+    }
+
     pub(super) fn check_in(&self) -> &CheckIn<E> {
         &self.inner.check_in
     }

@@ -220,6 +220,11 @@ impl<E: Env> Log<E> {
         state.vote.is_none() && state.last.is_none()
     }
 
+    /// Says whether nothing was ever written here, whatever was voted: so there are no members either.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().last.is_none()
+    }
+
     /// Returns entries that lie on the disk one after the other, from the first at or after `from` on.
     async fn read_disk(
         &self,

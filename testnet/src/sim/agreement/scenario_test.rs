@@ -25,6 +25,13 @@ fn nothing_is_lost_or_old_under_faults() {
     assert!(writes > 2_000 && reads > 2_000, "{writes} writes, {reads} reads");
 }
 
+/// A leader fell while one that had voted, and had no entries yet, was to become a voter: nobody was elected without it.
+#[test]
+fn a_voter_that_has_no_entries_yet_votes() {
+    let outcome = run(328, &Options::default()).unwrap();
+    assert_eq!(outcome.violations, [], "{}", outcome.summary());
+}
+
 fn finds(plant: Plant, first: u64, count: u64) {
     let options = Options { plant: Some(plant), ..Options::default() };
     let breaks = |violation: &Violation| plant.breaks().contains(&violation.property);
