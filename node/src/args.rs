@@ -72,6 +72,12 @@ struct Flags {
     /// In what time to read everything again, to find what rotted, such as 30d.
     #[arg(long, value_name = "TIME", global = true)]
     scrub_within: Option<String>,
+    /// Bytes per second at most to restore and move blocks with, such as 50MiB.
+    #[arg(long, value_name = "BYTES", global = true)]
+    repair_rate: Option<String>,
+    /// Whether to take work from busy peers.
+    #[arg(long, value_name = "BOOL", global = true)]
+    steal: Option<String>,
     /// Address to listen on for peers.
     #[arg(long, value_name = "MULTIADDR", global = true)]
     listen: Vec<String>,
@@ -109,6 +115,8 @@ impl Flags {
             ("grace", &self.grace),
             ("away", &self.away),
             ("scrub-within", &self.scrub_within),
+            ("repair-rate", &self.repair_rate),
+            ("steal", &self.steal),
             ("mdns", &self.mdns),
             ("http", &self.http),
             ("private-metrics", &self.private_metrics),

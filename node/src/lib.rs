@@ -24,5 +24,5 @@ pub mod store;
 pub mod work;
 
 pub use entry::{Entry, Founding, is_settled};
-pub use flows::{HealSettings, Planted, Root, UploadOptions, Uploaded};
+pub use flows::{HealSettings, Planted, Root, UploadOptions, Uploaded, WorkSettings};
 pub use node::{MetaProbe, Node, NodeSettings};

@@ -26,7 +26,7 @@ use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
     self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Root, Scrub,
-    ScrubInbox, UploadOptions, Uploaded,
+    ScrubInbox, UploadOptions, Uploaded, WorkSettings,
 };
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
@@ -54,6 +54,8 @@ pub struct NodeSettings {
     pub cache_bytes: u64,
     /// When it repairs.
     pub heal: HealSettings,
+    /// How this peer works off queues.
+    pub work: WorkSettings,
     /// How fast it reads everything again.
     pub scrub: ScrubSettings,
     /// How copies of a long upload spread.
@@ -149,7 +151,7 @@ impl<E: Env> Node<E> {
         let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
         node.start_scrub(settings.scrub, scrub_inbox)?;
-        node.start_work(work_inbox, tasks);
+        node.start_work(settings.work, work_inbox, tasks);
         Ok(node)
     }
 
@@ -178,11 +180,17 @@ impl<E: Env> Node<E> {
     }
 
     /// Starts the queue of work, and what works it off.
-    fn start_work(&self, inbox: work::Inbox, tasks: mpsc::Receiver<work::Task>) {
-        let context = &self.context;
-        context.env.spawn("work", flows::queue(context.clone(), inbox));
+    fn start_work(
+        &self,
+        settings: WorkSettings,
+        inbox: work::Inbox,
+        tasks: mpsc::Receiver<work::Task>,
+    ) {
+        let (context, copied) = (&self.context, self.heal.metrics().clone());
+        context.env.spawn("work", flows::queue(context.clone(), inbox, settings.steals));
         context.env.spawn("work.peers", flows::follow_peers(context.clone()));
-        context.env.spawn("work.jobs", flows::carry_out(context.clone(), tasks));
+        let carrying = flows::carry_out(context.clone(), settings.budget, copied, tasks);
+        context.env.spawn("work.jobs", carrying);
     }
 
     /// Returns the cluster.

@@ -14,11 +14,12 @@ use node::net::{NetSettings, RealNet};
 use node::peers::Placements;
 use node::store::StoreSettings;
 use node::{
-    Entry, Founding, HealSettings, MetaProbe, Node, NodeSettings, Planted, access, is_settled,
+    Entry, Founding, HealSettings, MetaProbe, Node, NodeSettings, Planted, WorkSettings, access,
+    is_settled,
 };
 use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
-use protocol::repair::ScrubSettings;
+use protocol::repair::{BudgetSettings, ScrubSettings};
 use protocol::transfer::SpreadRule;
 use protocol::{Fault, Kind};
 use tokio::net::TcpListener;
@@ -92,6 +93,10 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             cache_bytes: settings.cache_bytes,
             heal: HealSettings::with_away(settings.away),
             spread: SpreadRule::default(),
+            work: WorkSettings {
+                budget: BudgetSettings::at_most(settings.repair_rate),
+                steals: settings.steal,
+            },
             scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
             placements: Placements::default(),
             planted: Planted::default(),

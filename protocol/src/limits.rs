@@ -397,6 +397,10 @@ const _: () = assert!(WORK_DEAD_MAX < WORK_JOBS_MAX);
 /// a quarter of an hour: longer than a restart of everything that it may depend on.
 pub const WORK_ATTEMPTS_MAX: u32 = 10;
 
+/// The same for work that is found again while it is to be done: with the pauses a few seconds, in which a peer that
+/// starts again is back.
+pub const WORK_ATTEMPTS_FOUND_MAX: u32 = 4;
+
 /// Pause after the first failure of a job; twice as long after each further one.
 pub const WORK_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -523,6 +527,10 @@ pub const DISK_RESERVE_BYTES_MIN: u64 = 8 << 20;
 /// How long a peer may be away before others take its place: longer than a restart, an update or a power
 /// cut that somebody mends at once, short beside the time to the next failure.
 pub const REPAIR_AWAY: Duration = Duration::from_secs(600);
+
+/// Bytes per second that a peer copies at most to restore and move blocks, unless its operator says otherwise. Guess: four
+/// gigabits, while nobody is served.
+pub const REPAIR_RATE: u64 = 512 << 20;
 
 /// How long a difference between inventories must last before it is repaired: uploads are on their way to
 /// several holders at once, and differ meanwhile. Three times what the block of an upload may take.

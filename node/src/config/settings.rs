@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::invite::Ticket;
-use protocol::limits::{CACHE_BYTES, NAME_BYTES_MAX, REPAIR_AWAY, REPLICAS_MAX, SCRUB_PASS};
+use protocol::limits::{
+    CACHE_BYTES, NAME_BYTES_MAX, REPAIR_AWAY, REPAIR_RATE, REPLICAS_MAX, SCRUB_PASS,
+};
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
 
@@ -22,7 +24,7 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 20] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
@@ -63,6 +65,14 @@ pub const KEYS: [Key; 18] = [
     Key {
         name: "scrub-within",
         help: "In what time this peer reads again everything that it holds, to find what rotted, 1s or more. At most 16 MiB/s, and less while clients are served. Default: 30d.",
+    },
+    Key {
+        name: "repair-rate",
+        help: "Bytes per second at most that this peer copies to restore, to move and to write anew what lacks, such as 50MiB; less while clients wait for it. Default: 512MiB.",
+    },
+    Key {
+        name: "steal",
+        help: "Whether this peer takes work from busy ones when it has none. Default: true.",
     },
     Key {
         name: "listen",
@@ -115,6 +125,10 @@ pub struct Settings {
     pub away: Duration,
     /// `scrub-within`
     pub scrub_within: Duration,
+    /// `repair-rate`, in bytes per second
+    pub repair_rate: u64,
+    /// `steal`
+    pub steal: bool,
     /// `listen`
     pub listen: Vec<String>,
     /// `bootstrap`
@@ -200,6 +214,8 @@ impl Settings {
             grace: reader.take("grace", value::duration).unwrap_or(GRACE),
             away: reader.take("away", seconds).unwrap_or(REPAIR_AWAY),
             scrub_within: reader.take("scrub-within", seconds).unwrap_or(SCRUB_PASS),
+            repair_rate: reader.take("repair-rate", rate).unwrap_or(REPAIR_RATE),
+            steal: reader.take("steal", value::boolean).unwrap_or(true),
             bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
             mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
             http: reader.take("http", socket_address).unwrap_or(default_http),
@@ -230,6 +246,14 @@ const GRACE: Duration = Duration::from_secs(3600);
 
 /// Less than this is no absence, since connections break and come back, and no time to read everything in.
 const SECONDS_MIN: Duration = Duration::from_secs(1);
+
+/// Reads bytes per second.
+fn rate(value: &Value) -> Result<u64, String> {
+    match value::bytes(value)? {
+        0 => Err("at 0 bytes per second nothing is ever restored".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
 
 fn seconds(value: &Value) -> Result<Duration, String> {
     let time = value::duration(value)?;
@@ -325,6 +349,8 @@ pub fn describe(settings: &Settings) -> String {
             "grace" => Some(quoted(&value::format_duration(settings.grace))),
             "away" => Some(quoted(&value::format_duration(settings.away))),
             "scrub-within" => Some(quoted(&value::format_duration(settings.scrub_within))),
+            "repair-rate" => Some(settings.repair_rate.to_string()),
+            "steal" => Some(settings.steal.to_string()),
             "listen" => Some(list(&settings.listen)),
             "bootstrap" => Some(list(&settings.bootstrap)),
             "mdns" => Some(settings.mdns.to_string()),
@@ -380,7 +406,7 @@ mod tests {
     fn every_fault_is_told_at_once_by_name() {
         let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
         let faults = read(vec![
-            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'\ncache = 'much'"),
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'\nrepair-rate = 0\nsteal = 'no way'\ncache = 'much'"),
             env,
         ])
         .unwrap_err();
@@ -393,18 +419,20 @@ mod tests {
             "zone",
             "away",
             "scrub-within",
+            "repair-rate",
+            "steal",
             "cache",
             "SHOAL_NONSENSE",
         ] {
             assert!(all.contains(name), "{name} is not in:\n{all}");
         }
-        assert_eq!(faults.len(), 9, "{all}");
+        assert_eq!(faults.len(), 11, "{all}");
     }
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let settings = read(vec![file(
-            "cluster = 'c'\ncapacity = '5GB'\ncache = '1.5 MiB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nprivate-metrics = true",
+            "cluster = 'c'\ncapacity = '5GB'\ncache = '1.5 MiB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nrepair-rate = '50MiB'\nsteal = false\nprivate-metrics = true",
         )])
         .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();

@@ -1,21 +1,26 @@
 //! Giving one's blocks to others, so that this peer can be switched off for good.
 //!
 //! Goes through the owners of this peer's blocks and sees to it that every peer of the replica set refers to
-//! each block on the owner's behalf, or whoever comes next where one of those is away. It says so when a whole pass found nothing left to give, and nobody could
+//! each block on the owner's behalf, or whoever comes next where one of those is away. What one of them lacks is a job of
+//! the queue, so that others bring it who hold it too. It says so when a whole pass found nothing left to give, and nobody could
 //! have sent it more meanwhile. Never: removes a block here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
-use protocol::limits::{HAS_CIDS_MAX, OWNERS_MAX};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use protocol::limits::{BLOCK_REQUEST_TIMEOUT, HAS_CIDS_MAX, OWNERS_MAX, WORK_JOBS_MAX};
 use protocol::metadata::{Actor, MemberState, Op, query};
+use protocol::repair::Restore;
 use protocol::topology::Epoch;
-use protocol::wire::Class;
+use protocol::wire::{Class, Reply, Request};
+use protocol::work::JobKind;
 use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
 
 use super::Context;
-use super::upload::Copy;
 use crate::env::{Env, Net};
 use crate::meta::Freshness;
 
@@ -25,8 +30,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long uploads that chose this peer before it was left out may still send to it.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Copies under way at a time: enough to keep a connection busy, few enough to leave room for others.
-const COPIES_MAX: usize = 8;
+/// Copies whose jobs are in the queue at a time: a quarter of what it takes, so that there is room for others.
+const JOBS_MAX: usize = WORK_JOBS_MAX / 4;
+
+/// How urgent they are: this peer holds one, and there is another by then in most cases.
+const COPIES: u8 = 2;
 
 /// How long the cluster may take to note that a peer is drained.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,37 +73,84 @@ pub(crate) async fn drain<E: Env>(context: Context<E>) {
 
 /// Goes through all blocks once and returns how many copies others did not have.
 async fn pass<E: Env>(context: &Context<E>, epoch: Epoch) -> Result<u64, Fault> {
-    let mut given = 0;
+    let mut giving = Giving { context, jobs: FuturesUnordered::new(), given: 0, fault: None };
     let mut after = None;
     loop {
         let owners = context.store.owners_after(after, OWNERS_MAX).await?;
-        let Some(last) = owners.last().copied() else { return Ok(given) };
+        let Some(last) = owners.last().copied() else { break };
         for owner in owners {
-            given += give(context, owner, epoch).await?;
+            giving.all_of(owner, epoch).await?;
         }
         after = Some(last);
+    }
+    while !giving.jobs.is_empty() {
+        giving.one_ended().await;
+    }
+    giving.fault.map_or(Ok(giving.given), Err)
+}
+
+/// One pass: the copies that are being given, as jobs of the queue, which others take who hold the same blocks.
+struct Giving<'a, E: Env> {
+    context: &'a Context<E>,
+    jobs: FuturesUnordered<BoxFuture<'a, Result<(), Fault>>>,
+    given: u64,
+    /// Why one of them was not given. The others are all the same.
+    fault: Option<Fault>,
+}
+
+impl<E: Env> Giving<'_, E> {
+    /// Gives the blocks of one owner away.
+    async fn all_of(&mut self, owner: OwnerId, epoch: Epoch) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let cids = self.context.store.owned_after(owner, after, HAS_CIDS_MAX).await?;
+            let Some(last) = cids.last().copied() else { return Ok(()) };
+            for (peer, cids) in targets(self.context, &cids, epoch)? {
+                self.to(peer, owner, cids).await?;
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Sees to it that a peer refers to these blocks on behalf of the owner, and gives it those that it has not.
+    async fn to(&mut self, peer: PeerId, owner: OwnerId, cids: Vec<Cid>) -> Result<(), Fault> {
+        let claim = Request::Claim { cids: cids.clone(), owner, root: false };
+        let call = self.context.rpc.call(peer, Class::Background, claim, BLOCK_REQUEST_TIMEOUT);
+        let Reply::Held { held, .. } = call.await? else {
+            let detail = format!("peer {peer} gave an answer of another kind");
+            return Err(Fault::new(Kind::Internal, detail));
+        };
+        let lacking = cids.iter().zip(held).filter(|(_, is_held)| !is_held);
+        let lacking: Vec<Cid> = lacking.map(|(cid, _)| *cid).collect();
+        let lengths = self.context.store.lengths(lacking.clone()).await?;
+        for (cid, length) in lacking.into_iter().zip(lengths) {
+            // What is corrupt here is given by those who have it.
+            let sources = sources(self.context, &cid, length.is_some());
+            let restore = Restore { owner, target: peer, sources };
+            let spec = restore.job(JobKind::Rebalance, cid, length.unwrap_or(0), COPIES);
+            while self.jobs.len() >= JOBS_MAX {
+                self.one_ended().await;
+            }
+            self.jobs.push(Box::pin(self.context.work.do_now(spec)));
+        }
+        Ok(())
+    }
+
+    async fn one_ended(&mut self) {
+        match self.jobs.next().await {
+            Some(Ok(())) => self.given += 1,
+            Some(Err(fault)) => self.fault = Some(fault),
+            None => {}
+        }
     }
 }
 
-/// Gives the blocks of one owner away.
-async fn give<E: Env>(context: &Context<E>, owner: OwnerId, epoch: Epoch) -> Result<u64, Fault> {
-    let (mut given, mut after) = (0, None);
-    loop {
-        let cids = context.store.owned_after(owner, after, HAS_CIDS_MAX).await?;
-        let Some(last) = cids.last().copied() else { return Ok(given) };
-        let copies = targets(context, &cids, epoch)?;
-        let mut copies = stream::iter(copies)
-            .map(|(cid, peer)| {
-                let class = Class::Bulk;
-                let copy = Copy { context: context.clone(), cid, bytes: None, owner, class };
-                copy.place(peer)
-            })
-            .buffer_unordered(COPIES_MAX);
-        while let Some(placed) = copies.next().await {
-            given += u64::from(placed?.outcome == protocol::wire::BlockOutcome::Stored);
-        }
-        after = Some(last);
-    }
+/// Returns who has a block: this peer, if it has, and those who hold it beside it.
+fn sources<E: Env>(context: &Context<E>, cid: &Cid, is_here: bool) -> Vec<PeerId> {
+    let view = context.peers.view();
+    let own = view.own();
+    let holders = view.holders(cid).into_iter().map(|holder| holder.peer);
+    is_here.then_some(own).into_iter().chain(holders.filter(|holder| *holder != own)).collect()
 }
 
 /// Returns which peers should hold which of these blocks.
@@ -103,17 +158,18 @@ fn targets<E: Env>(
     context: &Context<E>,
     cids: &[Cid],
     epoch: Epoch,
-) -> Result<Vec<(Cid, PeerId)>, Fault> {
+) -> Result<BTreeMap<PeerId, Vec<Cid>>, Fault> {
     let view = context.peers.view();
     let topology = view.placement().topology();
     if topology.epoch() != epoch {
         return Err(Fault::new(Kind::Conflict, "the topology changed meanwhile; beginning anew"));
     }
     let copies = topology.copies();
-    let mut targets = Vec::new();
+    let mut targets: BTreeMap<PeerId, Vec<Cid>> = BTreeMap::new();
     for cid in cids {
         // Whoever is away cannot be given anything now; those who come next stand in.
-        let there = view.candidates(cid).into_iter().filter(|candidate| candidate.usable);
+        let others = view.candidates(cid).into_iter().filter(|other| other.peer != view.own());
+        let there = others.filter(|candidate| candidate.usable);
         let there: Vec<PeerId> = there.take(copies.get()).map(|candidate| candidate.peer).collect();
         if there.len() < copies.write_quorum() {
             let detail = format!(
@@ -123,7 +179,9 @@ fn targets<E: Env>(
             );
             return Err(Fault::new(Kind::Unavailable, detail));
         }
-        targets.extend(there.into_iter().map(|peer| (*cid, peer)));
+        for peer in there {
+            targets.entry(peer).or_default().push(*cid);
+        }
     }
     Ok(targets)
 }

@@ -36,6 +36,7 @@ pub use parts::{begin_upload, end_upload, put_block, refer, upload_part};
 pub use root::Root;
 pub use scrub::{Scrub, ScrubMetrics};
 pub use upload::{UploadOptions, Uploaded};
+pub use work::WorkSettings;
 
 pub(crate) use collect::collect;
 pub(crate) use drain::drain;

@@ -61,7 +61,12 @@ impl Member {
     /// Answers, and gives back the room taken in the queue.
     fn answer(self, verdict: Verdict, full: impl Fn() -> StoreError) {
         match (self, verdict) {
-            (Self::Put(put), Verdict::Put(outcome)) => put.answer(Ok(outcome)),
+            (Self::Put(put), Verdict::Put(outcome)) => {
+                if put.owner == OwnerId::REPAIR && outcome == BlockOutcome::Stored {
+                    tracing::debug!(cid = %put.cid, "corrupt copy written anew");
+                }
+                put.answer(Ok(outcome));
+            }
             (Self::Claim(claim), Verdict::Held(held)) => claim.answer(Ok(held)),
             (member, Verdict::Unreferenced(cid)) => {
                 member.refuse(StoreError::Unreferenced { cid });

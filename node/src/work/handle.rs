@@ -16,9 +16,9 @@ const COMMANDS_MAX: usize = 1_024;
 /// What the task is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Put a job into the queue, and say when it came to its end.
+    /// Put a job into the queue, and say how it came to its end.
     Enqueue { spec: JobSpec, accepted: oneshot::Sender<Result<JobId, Fault>>, ended: Ended },
-    /// Forget a job.
+    /// One who waited for a job waits no more: forget the job, unless another one does.
     Cancel(JobId),
     /// A task came to its end.
     Finished(LeaseName, Outcome),
@@ -26,12 +26,14 @@ pub(super) enum Command {
     Message(PeerId, Bytes),
     /// These peers are there, this one aside.
     Peers(Vec<PeerId>),
+    /// This one is gone, or has started again.
+    Gone(PeerId),
     /// How does it look?
     Look(oneshot::Sender<(Summary, Vec<DeadLetter>)>),
 }
 
-/// Who waits for the end of a job: true when it was done, false when it was given up.
-pub(super) type Ended = oneshot::Sender<bool>;
+/// Who waits for the end of a job: why it was given up, if it was.
+pub(super) type Ended = oneshot::Sender<Result<(), String>>;
 
 /// A job that is to be carried out by this peer now.
 #[derive(Clone, Debug)]
@@ -59,11 +61,14 @@ pub(crate) struct Inbox {
 struct Awaited<'a> {
     work: &'a Work,
     job: Option<JobId>,
+    end: oneshot::Receiver<Result<(), String>>,
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if let Some(job) = self.job {
+            // The task sees by it who has gone.
+            self.end.close();
             // Where there is no room the job is done in vain, which harms nobody.
             self.work.commands.try_send(Command::Cancel(job)).ok();
         }
@@ -80,7 +85,8 @@ impl Work {
         (Self { commands, metrics }, inbox, to_do)
     }
 
-    /// Has a job done by whoever can, and returns when it is. A dropped call takes the job back.
+    /// Has a job done by whoever can, and returns when it is. A dropped call takes the job back, unless somebody else
+    /// waits for the same one.
     ///
     /// # Errors
     /// [`Kind::Busy`] when the queue is full; [`Kind::Unavailable`] when the job was given up.
@@ -89,13 +95,15 @@ impl Work {
         let (ended, end) = oneshot::channel();
         self.tell(Command::Enqueue { spec, accepted, ended }).await?;
         let job = job.await.map_err(|_| stopping())??;
-        let mut awaited = Awaited { work: self, job: Some(job) };
-        let was_done = end.await.map_err(|_| stopping())?;
+        let mut awaited = Awaited { work: self, job: Some(job), end };
+        let ended = (&mut awaited.end).await.map_err(|_| stopping())?;
         awaited.job = None;
-        if was_done {
-            return Ok(());
-        }
-        Err(Fault::new(Kind::Unavailable, "the job failed too often, and was given up"))
+        ended.map_err(|reason| {
+            Fault::new(
+                Kind::Unavailable,
+                format!("the job failed too often, the last time: {reason}"),
+            )
+        })
     }
 
     /// Takes a message of another peer. One that finds no room is lost, as any may be.
@@ -106,6 +114,11 @@ impl Work {
     /// Says who may be asked for work: the members that are there, this peer aside.
     pub(crate) async fn set_peers(&self, peers: Vec<PeerId>) {
         self.tell(Command::Peers(peers)).await.ok();
+    }
+
+    /// Says that a peer is gone, or has started again: what it was lent, it has no more.
+    pub(crate) async fn gone(&self, peer: PeerId) {
+        self.tell(Command::Gone(peer)).await.ok();
     }
 
     /// Says how a task ended.

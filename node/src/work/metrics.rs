@@ -21,7 +21,7 @@ pub struct WorkMetrics {
     pub messages: Counter,
     /// Messages that could not be sent, or were none.
     pub messages_lost: Counter,
-    /// Jobs in this peer's queue.
+    /// Jobs in this peer's queue, dead letters aside.
     pub depth: Gauge,
 }
 

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use protocol::limits::WORK_JOBS_MAX;
 use protocol::wire::{Class, Message as Wire};
 use protocol::work::{
     Change, Input, JobId, JobSpec, LeaseName, Message, Outcome, Output, Policy, Queue, Suits,
@@ -36,8 +35,8 @@ struct Shell<E: Env> {
     suiting: Suiting,
     /// Those that asked, by the tag of their question.
     asked: BTreeMap<u64, Waiting>,
-    /// Those that wait for the end of a job. At most as many as there are jobs.
-    awaited: BTreeMap<JobId, Ended>,
+    /// Those that wait for the end of a job. Whoever lets many wait for one bounds them.
+    awaited: BTreeMap<JobId, Vec<Ended>>,
     tag: u64,
     sends: Arc<Semaphore>,
 }
@@ -105,6 +104,12 @@ impl<E: Env> Shell<E> {
                 Input::Enqueue { tag: self.tag, spec, created }
             }
             Command::Cancel(job) => {
+                if let Some(waiting) = self.awaited.get_mut(&job) {
+                    waiting.retain(|ended| !ended.is_closed());
+                    if !waiting.is_empty() {
+                        return;
+                    }
+                }
                 self.awaited.remove(&job);
                 Input::Cancel { job }
             }
@@ -118,6 +123,7 @@ impl<E: Env> Shell<E> {
                 }
             },
             Command::Peers(peers) => Input::Peers { peers },
+            Command::Gone(peer) => Input::Gone { peer },
             Command::Look(reply) => {
                 let letters = self.queue.dead_letters().collect();
                 // Whoever asked may have gone, here and below.
@@ -139,10 +145,15 @@ impl<E: Env> Shell<E> {
         let (changes, rest): (Vec<_>, Vec<_>) = out.into_iter().partition(is_change);
         let changes: Vec<Change> = changes.into_iter().filter_map(change_of).collect();
         let is_stored = changes.is_empty() || self.store(&changes).await?;
+        let is_new = |job: JobId| {
+            let adds = |change: &Change| matches!(change, Change::Add(row) if row.job.id == job);
+            changes.iter().any(adds)
+        };
         for output in rest {
             // What a crash would lose was not accepted.
             if let Output::Accepted { tag, job } = output
                 && !is_stored
+                && is_new(job)
             {
                 let mut ignored = Vec::new();
                 self.handle(Input::Cancel { job }, &mut ignored);
@@ -152,6 +163,8 @@ impl<E: Env> Shell<E> {
                 self.output(output);
             }
         }
+        let depth = i64::try_from(self.queue.depth()).unwrap_or(i64::MAX);
+        self.inbox.metrics.depth.set(depth);
         Ok(())
     }
 
@@ -176,11 +189,10 @@ impl<E: Env> Shell<E> {
             Output::Store(_) => {}
             Output::Accepted { tag, job } => {
                 metrics.enqueued.inc();
-                metrics.depth.inc();
                 let Some((accepted, ended)) = self.asked.remove(&tag) else { return };
                 // Whoever has gone since waits for nothing; the job is done all the same, which harms nobody.
-                if accepted.send(Ok(job)).is_ok() && self.awaited.len() < WORK_JOBS_MAX {
-                    self.awaited.insert(job, ended);
+                if accepted.send(Ok(job)).is_ok() {
+                    self.awaited.entry(job).or_default().push(ended);
                 }
             }
             Output::Refused { tag, fault } => {
@@ -205,15 +217,14 @@ impl<E: Env> Shell<E> {
             Output::Abandon { .. } => {}
             Output::Done { job } => {
                 metrics.done.inc();
-                metrics.depth.dec();
-                if let Some(ended) = self.awaited.remove(&job) {
-                    ended.send(true).ok();
+                for ended in self.awaited.remove(&job).unwrap_or_default() {
+                    ended.send(Ok(())).ok();
                 }
             }
-            Output::Died { job } => {
+            Output::Died { job, reason } => {
                 metrics.died.inc();
-                if let Some(ended) = self.awaited.remove(&job) {
-                    ended.send(false).ok();
+                for ended in self.awaited.remove(&job).unwrap_or_default() {
+                    ended.send(Err(reason.clone())).ok();
                 }
             }
             Output::Send { to, message } => self.send(to, &message),

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use super::foreground::{Foreground, Verdict, Watcher};
 use crate::Instant;
+use crate::limits::REPAIR_RATE;
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
@@ -42,13 +43,23 @@ pub struct BudgetSettings {
 }
 
 impl Default for BudgetSettings {
-    /// Guess: four gigabits while idle; a terabyte in a day and a half while always busy, in five hours where each block
-    /// has one copy left. Measured beside readers: `testnet bench --only repair`.
+    /// As [`Self::at_most`] the usual rate.
     fn default() -> Self {
+        Self::at_most(REPAIR_RATE)
+    }
+}
+
+impl BudgetSettings {
+    /// Returns the bounds where nothing may be faster than `bytes_per_second_max`.
+    ///
+    /// Guess: a terabyte in a day and a half while always busy, in five hours where each block has one copy left.
+    /// Measured beside readers: `testnet bench --only repair`.
+    #[must_use]
+    pub fn at_most(bytes_per_second_max: u64) -> Self {
         Self {
-            bytes_per_second_max: 512 << 20,
-            bytes_per_second_min: 8 << 20,
-            bytes_per_second_urgent: 64 << 20,
+            bytes_per_second_max,
+            bytes_per_second_min: bytes_per_second_max.min(8 << 20),
+            bytes_per_second_urgent: bytes_per_second_max.min(64 << 20),
             requests_per_second_max: 16_000,
             burst: Duration::from_millis(250),
         }
@@ -169,6 +180,12 @@ impl Budget {
         self.bytes.pay(bytes);
         self.requests.pay(1);
         Ok(())
+    }
+
+    /// Charges what a repair moved beyond what it was expected to: the next one waits for it.
+    pub fn charge(&mut self, now: Instant, bytes: u64) {
+        self.pass(now);
+        self.bytes.pay(bytes);
     }
 
     /// Returns when the next repair may start, at the present rate.

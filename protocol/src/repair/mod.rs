@@ -1,8 +1,8 @@
 //! How a cluster finds out which blocks lack copies, and in which order and at which rate they are restored.
 //!
 //! Two peers compare [`Summary`]s ([`Comparison`]), then the rows of what differs ([`RowComparison`]);
-//! [`Findings`] turn the answers of all holders into repairs, a [`Plan`] orders them, a [`Budget`] says when
-//! the next may start, [`Rounds`] when the next comparison may. [`may_drop`] says when a peer that should no longer hold a partition may let go of it,
+//! [`Findings`] turn the answers of all holders into repairs, a [`Plan`] orders them, each becomes a job ([`Restore`]) of the queue of
+//! work, a [`Budget`] says when the next may start, [`Rounds`] when the next comparison may. [`may_drop`] says when a peer that should no longer hold a partition may let go of it,
 //! [`Scrub`] what to read again. Why it is done so: `protocol/decisions/0014-repair.md`.
 //! Never: IO, clocks; moves a block; decides which owners are dead (the metadata does).
 
@@ -15,6 +15,7 @@ mod foreground;
 mod leave;
 mod message;
 mod plan;
+mod restore;
 mod rounds;
 mod row;
 mod rows;
@@ -30,7 +31,8 @@ pub use findings::{Findings, Repair};
 pub use foreground::{Foreground, Tally};
 pub use leave::{Confirmations, Evidence, Keep, may_drop};
 pub use message::{Answer, Page, Question, RepairFormatError};
-pub use plan::Plan;
+pub use plan::{Plan, RepairId};
+pub use restore::Restore;
 pub use rounds::{RoundEnd, Rounds};
 pub use row::{Row, RowKey};
 pub use rows::{Missing, RowComparison, RowStep, Side};

@@ -700,6 +700,7 @@ impl World {
             let node = self.nodes.get_mut(&id).unwrap();
             let Some((_, repair)) = node.plan.take(self.now) else { return };
             self.copy(&repair);
+            self.nodes.get_mut(&id).unwrap().plan.ended(repair.id());
         }
     }
 

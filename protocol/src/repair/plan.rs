@@ -2,8 +2,8 @@
 //!
 //! Fewest copies first, then whatever has been lacking for the longest, then by block. A difference is repaired
 //! once it has lasted for [`REPAIR_SETTLE`]: most are writes on their way. Owns the repairs that wait, at most
-//! [`REPAIR_ROWS_MAX`]; of more, the least urgent are found by a later comparison.
-//! Never: starts one, see [`super::Budget`].
+//! [`REPAIR_ROWS_MAX`]; of more, the least urgent are found by a later comparison. Knows which are under way, so that none
+//! begins twice and one that is not wanted any more ends. Never: starts one.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -15,21 +15,30 @@ use crate::placement::Partition;
 use crate::{Instant, PeerId};
 
 /// What is repaired where.
-type Task = (RowKey, bool, PeerId);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RepairId {
+    /// The reference.
+    pub row: RowKey,
+    /// Whether it is a root.
+    pub root: bool,
+    /// Who lacks it.
+    pub target: PeerId,
+}
 
 /// How urgent a repair is: lower is more so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     copies: u8,
     since: Instant,
-    task: Task,
+    id: RepairId,
 }
 
-/// The repairs that wait.
+/// The repairs that wait, and those that are under way.
 #[derive(Clone, Debug)]
 pub struct Plan {
     waiting: BTreeMap<Rank, Repair>,
-    ranks: BTreeMap<Task, Rank>,
+    ranks: BTreeMap<RepairId, Rank>,
+    under_way: BTreeMap<RepairId, Repair>,
     settle: Duration,
     repairs_max: usize,
 }
@@ -44,51 +53,77 @@ impl Plan {
     /// Returns a plan without repairs: at most so many, each of which waits for `settle` first.
     #[must_use]
     pub const fn new(settle: Duration, repairs_max: usize) -> Self {
-        Self { waiting: BTreeMap::new(), ranks: BTreeMap::new(), settle, repairs_max }
+        Self {
+            waiting: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            settle,
+            repairs_max,
+        }
     }
 
     /// Takes what was found to lack, and forgets what lacked before in the partitions that were looked at and
-    /// does not any more. What lacked before keeps its age.
+    /// does not any more. What lacked before keeps its age. Returns which of those under way are to be stopped: they
+    /// are not wanted any more, or have become more urgent and begin anew.
     pub fn update(
         &mut self,
         now: Instant,
         was_looked_at: impl Fn(Partition) -> bool,
         repairs: Vec<Repair>,
-    ) {
-        let old = |task: &Task, _: &mut Rank| was_looked_at(Partition::of(&task.0.cid));
-        let before: BTreeMap<Task, Rank> = self.ranks.extract_if(.., old).collect();
+    ) -> Vec<RepairId> {
+        let is_old = |id: &RepairId| was_looked_at(Partition::of(&id.row.cid));
+        let before: BTreeMap<RepairId, Rank> =
+            self.ranks.extract_if(.., |id, _| is_old(id)).collect();
         for rank in before.values() {
             self.waiting.remove(rank);
         }
+        let mut begun: BTreeMap<RepairId, Repair> =
+            self.under_way.extract_if(.., |id, _| is_old(id)).collect();
+        let mut stopped = Vec::new();
         for repair in repairs {
-            let task = task_of(&repair);
-            self.insert(before.get(&task).map_or(now, |rank| rank.since), repair);
+            let id = repair.id();
+            match begun.remove(&id).or_else(|| self.under_way.remove(&id)) {
+                Some(known) if known.copies <= repair.copies => {
+                    self.under_way.insert(id, known);
+                }
+                Some(_) => {
+                    stopped.push(id);
+                    // It has settled already.
+                    self.insert(Instant::ZERO, repair);
+                }
+                None => {
+                    let known = before.get(&id).or_else(|| self.ranks.get(&id));
+                    self.insert(known.map_or(now, |rank| rank.since), repair);
+                }
+            }
         }
+        stopped.extend(begun.into_keys());
+        stopped
     }
 
-    /// Puts a repair back that could not be done, as old as it was.
-    pub fn put_back(&mut self, since: Instant, repair: Repair) {
-        self.insert(since, repair);
+    /// Notes that a repair that was under way came to its end.
+    pub fn ended(&mut self, id: RepairId) {
+        self.under_way.remove(&id);
     }
 
     fn insert(&mut self, since: Instant, repair: Repair) {
-        let task = task_of(&repair);
-        let rank = Rank { copies: repair.copies.min(REPLICAS_MAX), since, task };
-        if let Some(before) = self.ranks.insert(task, rank) {
+        let id = repair.id();
+        let rank = Rank { copies: repair.copies.min(REPLICAS_MAX), since, id };
+        if let Some(before) = self.ranks.insert(id, rank) {
             self.waiting.remove(&before);
         }
         self.waiting.insert(rank, repair);
         if self.waiting.len() > self.repairs_max
             && let Some((rank, _)) = self.waiting.pop_last()
         {
-            self.ranks.remove(&rank.task);
+            self.ranks.remove(&rank.id);
         }
     }
 
     /// Forgets repairs of rows that nobody wants any more: those of dead owners.
     pub fn retain(&mut self, is_wanted: impl Fn(&Row) -> bool) {
         for (rank, _) in self.waiting.extract_if(.., |_, repair| !is_wanted(&repair.row)) {
-            self.ranks.remove(&rank.task);
+            self.ranks.remove(&rank.id);
         }
     }
 
@@ -100,11 +135,13 @@ impl Plan {
         Some((rank.since, repair))
     }
 
-    /// Removes and returns what [`Self::peek`] returns.
+    /// Returns what [`Self::peek`] returns, which is under way from now on.
     pub fn take(&mut self, now: Instant) -> Option<(Instant, Repair)> {
-        let task = self.peek(now).map(|(_, repair)| task_of(repair))?;
-        let rank = self.ranks.remove(&task)?;
-        Some((rank.since, self.waiting.remove(&rank)?))
+        let id = self.peek(now).map(|(_, repair)| repair.id())?;
+        let rank = self.ranks.remove(&id)?;
+        let repair = self.waiting.remove(&rank)?;
+        self.under_way.insert(id, repair.clone());
+        Some((rank.since, repair))
     }
 
     /// Returns when the next repair will have settled, a time gone by if one has, or `None` without repairs.
@@ -115,34 +152,37 @@ impl Plan {
 
     /// Returns the eldest repair for each number of copies, fewest first.
     fn eldest(&self) -> impl Iterator<Item = (&Rank, &Repair)> {
-        let least: Task = (
-            RowKey {
-                cid: crate::Cid::from_digest(crate::Codec::Raw, [0; 32]),
-                owner: crate::OwnerId::from_bytes([0; 16]),
-            },
-            false,
-            PeerId::from_public_key([0; 32]),
-        );
+        let cid = crate::Cid::from_digest(crate::Codec::Raw, [0; 32]);
+        let least = RepairId {
+            row: RowKey { cid, owner: crate::OwnerId::from_bytes([0; 16]) },
+            root: false,
+            target: PeerId::from_public_key([0; 32]),
+        };
         (0..=REPLICAS_MAX).filter_map(move |copies| {
-            let from = Rank { copies, since: Instant::ZERO, task: least };
+            let from = Rank { copies, since: Instant::ZERO, id: least };
             self.waiting.range(from..).next().filter(|(rank, _)| rank.copies == copies)
         })
     }
 
-    /// Returns the repairs that wait, in the order of blocks: those of one block stand together.
+    /// Returns the repairs that wait, and then those under way, each in the order of blocks.
     pub fn repairs(&self) -> impl Iterator<Item = &Repair> {
-        self.ranks.values().filter_map(|rank| self.waiting.get(rank))
+        let waiting = self.ranks.values().filter_map(|rank| self.waiting.get(rank));
+        waiting.chain(self.under_way.values())
     }
 
-    /// Says whether nothing waits.
+    /// Says whether nothing waits, and nothing is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.under_way.is_empty()
     }
 }
 
-const fn task_of(repair: &Repair) -> Task {
-    (repair.row.key(), repair.row.root, repair.target)
+impl Repair {
+    /// Returns what tells this repair from others.
+    #[must_use]
+    pub const fn id(&self) -> RepairId {
+        RepairId { row: self.row.key(), root: self.row.root, target: self.target }
+    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ proptest! {
         let taken = core::iter::from_fn(|| plan.take(secs(100)));
         let taken: Vec<_> = taken.map(|(since, r)| (r.copies, since, r.row.key())).collect();
         prop_assert_eq!(taken, expected);
-        prop_assert!(plan.is_empty() && plan.ranks.is_empty());
+        prop_assert!(plan.waiting.is_empty() && plan.ranks.is_empty());
     }
 
     #[test]
@@ -66,11 +66,9 @@ fn a_difference_is_repaired_once_it_has_lasted() {
     assert_eq!(plan.next_deadline(), Some(due));
     assert_eq!(plan.take(Instant::from_nanos(due.as_nanos() - 1)), None);
     // What is more urgent and has not settled does not hold up what has.
-    assert_eq!(plan.take(due), Some((secs(10), old.clone())));
-    plan.put_back(secs(10), old.clone());
+    assert_eq!(plan.take(due), Some((secs(10), old)));
     let later = secs(20).after(REPAIR_SETTLE);
     assert_eq!(plan.take(later), Some((secs(20), young)));
-    assert_eq!(plan.take(later), Some((secs(10), old)));
     assert_eq!((plan.take(later), plan.next_deadline()), (None, None));
 }
 
@@ -84,10 +82,40 @@ fn what_is_found_again_keeps_its_age_and_what_is_not_is_forgotten() {
     let was_looked_at = |partition| partition != elsewhere.row.partition();
     let fewer = Repair { copies: 0, ..stays.clone() };
     plan.update(secs(5), was_looked_at, vec![fewer.clone()]);
-    assert_eq!(plan.take(secs(5)), Some((secs(1), fewer)));
-    assert_eq!(plan.take(secs(5)), Some((secs(1), elsewhere)));
+    assert_eq!(plan.take(secs(5)), Some((secs(1), fewer.clone())));
+    assert_eq!(plan.take(secs(5)), Some((secs(1), elsewhere.clone())));
+    assert!(!plan.is_empty() && plan.take(secs(500)).is_none());
+    plan.ended(fewer.id());
+    plan.ended(elsewhere.id());
     assert!(plan.is_empty());
     plan.update(secs(6), |_| true, vec![stays]);
     plan.retain(|_| false);
     assert!(plan.is_empty() && plan.ranks.is_empty());
+}
+
+#[test]
+fn what_is_under_way_does_not_begin_twice_and_ends_when_nobody_lacks_it() {
+    let mut prng = Prng::new(1);
+    let mut plan = plan();
+    let [stays, goes, urgent, elsewhere] = [2, 2, 2, 2].map(|copies| repair(&mut prng, copies));
+    let all = vec![stays.clone(), goes.clone(), urgent.clone(), elsewhere.clone()];
+    assert_eq!(plan.update(secs(1), |_| true, all), []);
+    assert_eq!(core::iter::from_fn(|| plan.take(secs(1))).count(), 4);
+    assert_eq!(plan.repairs().count(), 4);
+
+    // One lacks still, one does not, and of one there are fewer copies by now.
+    let was_looked_at = |partition| partition != elsewhere.row.partition();
+    let urgent = Repair { copies: 1, ..urgent };
+    let mut stopped = plan.update(secs(2), was_looked_at, vec![stays.clone(), urgent.clone()]);
+    let mut expected = [goes.id(), urgent.id()];
+    stopped.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(stopped, expected);
+    assert_eq!(plan.take(secs(2)).map(|(_, repair)| repair), Some(urgent.clone()));
+    assert_eq!((plan.take(secs(2)), plan.repairs().count()), (None, 3));
+
+    for repair in [stays, urgent, elsewhere] {
+        plan.ended(repair.id());
+    }
+    assert!(plan.is_empty());
 }

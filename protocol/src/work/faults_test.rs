@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
-use super::testing::{Stored, enqueue, id, repair};
+use super::testing::{Stored, enqueue, id, replicate};
 use super::{
     Change, Input, JobId, JobSpec, LeaseName, Message, Outcome, Output, Planted, Policy, Queue,
     Suits,
@@ -269,7 +269,7 @@ impl World {
                     self.run(peer, own, LeaseName { job: job.id, token });
                 }
                 Output::Send { to, message } => self.send(peer, own, to, message),
-                Output::Died { job } => self.violations.push(format!("{job:?} died")),
+                Output::Died { job, .. } => self.violations.push(format!("{job:?} died")),
                 Output::Refused { .. } | Output::Abandon { .. } | Output::Done { .. } => {}
             }
         }
@@ -374,7 +374,7 @@ impl World {
                     let peer = if self.prng.chance(3, 4) { 0 } else { pick };
                     let holder = self.prng.index(self.peers.len()).unwrap();
                     let holder = self.prng.chance(1, 3).then(|| id(holder.try_into().unwrap()));
-                    let spec = JobSpec { holder, ..repair(self.prng.below(1 << 20)) };
+                    let spec = JobSpec { holder, ..replicate(self.prng.below(1 << 20)) };
                     self.input(peer, enqueue(tag, spec));
                 }
                 Event::Crash { peer } => self.crash(peer),

@@ -34,8 +34,10 @@ pub enum Share {
 /// `decisions/0013-stealing.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Jobs worked on at a time: 1..=`WORK_SLOTS_MAX`.
+    /// Jobs worked on at a time that somebody waits for: 1..=[`WORK_SLOTS_MAX`](crate::limits::WORK_SLOTS_MAX).
     pub slots: usize,
+    /// Jobs in the background worked on at a time, beside those: 1..=[`WORK_SLOTS_MAX`](crate::limits::WORK_SLOTS_MAX).
+    pub background_slots: usize,
     /// Peers that a search reaches, one after the other, until one of them has something: at most [`WORK_SEEK_PEERS_MAX`](crate::limits::WORK_SEEK_PEERS_MAX);
     /// 0 for a peer that never searches. A second makes up for many that have nothing; a third adds messages and little else.
     pub asked: u8,
@@ -58,6 +60,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             slots: 1,
+            background_slots: 1,
             asked: 2,
             share: Share::Half,
             wait_after: 3,
@@ -85,7 +88,8 @@ pub struct Planted {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Put a job into the queue. Answered by [`Output::Accepted`] or [`Output::Refused`].
+    /// Put a job into the queue. Answered by [`Output::Accepted`] or [`Output::Refused`]. What the queue has already is the
+    /// same job; a dead letter of [what is found again](super::JobKind::is_found_again) is tried anew.
     Enqueue {
         /// Comes back with the answer.
         tag: u64,
@@ -123,7 +127,7 @@ pub enum Input {
         /// Who, this peer aside.
         peers: Vec<PeerId>,
     },
-    /// A peer is gone for good: what it was lent is to be done again without waiting for the leases.
+    /// A peer is gone, or has started again: what it was lent is to be done again without waiting for the leases.
     Gone {
         /// Who.
         peer: PeerId,
@@ -199,6 +203,8 @@ pub enum Output {
     Died {
         /// Which.
         job: JobId,
+        /// Why its last attempt failed.
+        reason: String,
     },
     /// Send a message; it may get lost.
     Send {

@@ -9,7 +9,7 @@ use crate::format::FormatError;
 use crate::format::{decode, encode};
 use crate::limits::{
     JOB_MOVES_BYTES_MAX, JOB_PAYLOAD_BYTES_MAX, JOB_ROW_BYTES_MAX, PARTITIONS,
-    WORK_REASON_BYTES_MAX,
+    WORK_ATTEMPTS_FOUND_MAX, WORK_ATTEMPTS_MAX, WORK_REASON_BYTES_MAX,
 };
 use crate::placement::Partition;
 use crate::{Cid, PeerId, WallTime};
@@ -72,6 +72,31 @@ impl JobKind {
             Self::Index => "index",
             Self::Import => "import",
         }
+    }
+
+    /// Says whether nobody waits for such a job: it is done beside those that somebody waits for, in places of its own, so
+    /// that neither keeps the other from beginning.
+    #[must_use]
+    pub const fn is_background(self) -> bool {
+        match self {
+            Self::Repair | Self::Rebalance | Self::Scrub | Self::Collect | Self::Index => true,
+            Self::Replicate | Self::Import => false,
+        }
+    }
+
+    /// Says whether such work is found again by whoever looks for it, for as long as it is to be done.
+    #[must_use]
+    pub const fn is_found_again(self) -> bool {
+        match self {
+            Self::Repair | Self::Rebalance | Self::Scrub | Self::Collect => true,
+            Self::Replicate | Self::Index | Self::Import => false,
+        }
+    }
+
+    /// Returns how often such a job is tried. What is found again fails soon, so that whoever found it looks anew.
+    #[must_use]
+    pub const fn attempts_max(self) -> u32 {
+        if self.is_found_again() { WORK_ATTEMPTS_FOUND_MAX } else { WORK_ATTEMPTS_MAX }
     }
 
     /// Says whether another peer can do such a job. What is collected and indexed lies on the peer itself, and

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::job::{Job, JobId, Row, RowState};
+use super::job::{Job, JobId, JobKind, JobSpec, Row, RowState, Subject};
 use crate::{Instant, PeerId};
 
 /// What a job is doing.
@@ -47,12 +47,15 @@ pub(super) struct Ledger {
     entries: BTreeMap<JobId, Entry>,
     /// When pauses and leases end.
     deadlines: BTreeSet<(Instant, JobId)>,
+    /// What each job is about.
+    subjects: BTreeSet<(JobKind, Subject, JobId)>,
     dead: usize,
 }
 
 impl Ledger {
     pub(super) fn insert(&mut self, job: Job, state: State) {
         self.note(job.id, &state);
+        self.subjects.insert((job.spec.kind, job.spec.subject, job.id));
         let before = self.entries.insert(job.id, Entry { job, state });
         assert!(before.is_none(), "a number is drawn once");
     }
@@ -68,7 +71,36 @@ impl Ledger {
     pub(super) fn remove(&mut self, id: JobId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.unnote(id, &entry.state);
+        self.subjects.remove(&(entry.job.spec.kind, entry.job.spec.subject, id));
         Some(entry)
+    }
+
+    /// Returns the jobs of one kind that are about the same. Cost: O(log jobs), and O(1) for each.
+    pub(super) fn about(
+        &self,
+        kind: JobKind,
+        subject: Subject,
+    ) -> impl Iterator<Item = &Entry> + use<'_> {
+        let id = |byte, number| JobId { origin: PeerId::from_public_key([byte; 32]), number };
+        let first = (kind, subject, id(0, 0));
+        let last = (kind, subject, id(u8::MAX, u64::MAX));
+        let ids = self.subjects.range(first..=last);
+        ids.filter_map(|(_, _, id)| self.entries.get(id))
+    }
+
+    /// Returns the job that does just this, if there is one: a dead letter only of what is found again.
+    pub(super) fn same(&self, spec: &JobSpec) -> Option<&Entry> {
+        let may_be_dead = spec.kind.is_found_again();
+        let counts = |entry: &&Entry| may_be_dead || !matches!(entry.state, State::Dead { .. });
+        let mut about = self.about(spec.kind, spec.subject).filter(counts);
+        about.find(|entry| entry.job.spec.payload == spec.payload)
+    }
+
+    /// Returns the dead letters among the jobs of one kind that are about the same.
+    pub(super) fn letters(&self, kind: JobKind, subject: Subject) -> Vec<JobId> {
+        let dead = self.about(kind, subject);
+        let dead = dead.filter(|entry| matches!(entry.state, State::Dead { .. }));
+        dead.map(|entry| entry.job.id).collect()
     }
 
     fn note(&mut self, id: JobId, state: &State) {

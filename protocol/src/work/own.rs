@@ -10,8 +10,7 @@ use super::ledger::State;
 use super::message::{Done, LeaseName, Outcome};
 use super::queue::Queue;
 use crate::limits::{
-    WORK_ATTEMPTS_MAX, WORK_BUSY_PAUSE, WORK_DEAD_MAX, WORK_JOBS_MAX, WORK_RETRY_PAUSE,
-    WORK_RETRY_PAUSE_MAX,
+    WORK_BUSY_PAUSE, WORK_DEAD_MAX, WORK_JOBS_MAX, WORK_RETRY_PAUSE, WORK_RETRY_PAUSE_MAX,
 };
 use crate::{Fault, Instant, Kind, PeerId, WallTime};
 
@@ -23,6 +22,11 @@ impl Queue {
         created: WallTime,
         out: &mut Vec<Output>,
     ) {
+        if let Some(job) = self.ledger.same(&spec).map(|entry| entry.job.id) {
+            self.revive(job, out);
+            out.push(Output::Accepted { tag, job });
+            return;
+        }
         if let Some(fault) = self.refusal(&spec) {
             out.push(Output::Refused { tag, fault });
             return;
@@ -78,6 +82,7 @@ impl Queue {
                     self.ready.remove(&entry.job);
                     out.push(Output::Store(Change::Remove(id)));
                     out.push(Output::Done { job: id });
+                    self.forget_letters(&entry.job.spec, out);
                 }
             }
             Outcome::Returned => self.make_ready(id),
@@ -99,15 +104,24 @@ impl Queue {
     }
 
     pub(super) fn fail(&mut self, now: Instant, id: JobId, reason: String, out: &mut Vec<Output>) {
-        let may_die = self.ledger.dead() < WORK_DEAD_MAX;
         let Some(job) = self.ledger.get_mut_job(id) else { return };
         job.attempts = job.attempts.saturating_add(1);
         let attempts = job.attempts;
         let job = job.clone();
         self.ready.remove(&job);
-        if attempts >= WORK_ATTEMPTS_MAX && may_die {
-            self.ledger.set(id, State::Dead { reason });
-            out.push(Output::Died { job: id });
+        let is_last = attempts >= job.spec.kind.attempts_max();
+        if is_last {
+            // Of what was found again the latest says enough.
+            self.forget_letters(&job.spec, out);
+        }
+        let has_room = self.ledger.dead() < WORK_DEAD_MAX;
+        if is_last && has_room {
+            self.ledger.set(id, State::Dead { reason: reason.clone() });
+            out.push(Output::Died { job: id, reason });
+        } else if is_last && job.spec.kind.is_found_again() {
+            self.ledger.remove(id);
+            out.push(Output::Store(Change::Remove(id)));
+            out.push(Output::Died { job: id, reason });
         } else {
             let doublings = attempts.saturating_sub(1).min(16);
             let pause = (WORK_RETRY_PAUSE * 2u32.pow(doublings)).min(WORK_RETRY_PAUSE_MAX);
@@ -118,6 +132,17 @@ impl Queue {
         }
         if let Some(entry) = self.ledger.get(id) {
             out.push(Output::Store(Change::Update(entry.row())));
+        }
+    }
+
+    /// Forgets the dead letters that say what a later job of what is found again said anew, or made up for.
+    fn forget_letters(&mut self, spec: &JobSpec, out: &mut Vec<Output>) {
+        if !spec.kind.is_found_again() {
+            return;
+        }
+        for id in self.ledger.letters(spec.kind, spec.subject) {
+            self.ledger.remove(id);
+            out.push(Output::Store(Change::Remove(id)));
         }
     }
 

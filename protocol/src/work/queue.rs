@@ -15,7 +15,7 @@ use super::lend::{Pile, weight_of};
 use super::load::{Load, Meter};
 use super::message::{Done, LeaseName, Message, Outcome};
 use super::ready::Ready;
-use super::steal::{Answer, Thief};
+use super::steal::{Answer, Hunger, Thief};
 use super::summary::Moves;
 use super::taken::Taken;
 use super::waiters::Waiters;
@@ -29,9 +29,10 @@ const GATHER: Duration = Duration::from_millis(5);
 /// A job that runs on this peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    token: u64,
+    pub token: u64,
     weight: u64,
     since: Instant,
+    is_background: bool,
 }
 
 /// One peer's part in the work of its cluster.
@@ -202,6 +203,10 @@ impl Queue {
         self.policy.slots.clamp(1, WORK_SLOTS_MAX)
     }
 
+    fn background_slots(&self) -> usize {
+        self.policy.background_slots.clamp(1, WORK_SLOTS_MAX)
+    }
+
     /// Begins what can be begun, gives to those who wait, and looks for more.
     fn settle(&mut self, now: Instant, fit: Fit<'_>, out: &mut Vec<Output>) {
         self.begin(now, out);
@@ -230,19 +235,33 @@ impl Queue {
         for (to, message) in self.taken.reports(now) {
             out.push(Output::Send { to, message });
         }
-        let is_hungry = self.is_hungry();
-        self.thief.hunger(now, is_hungry, out);
+        let hunger = self.hunger();
+        self.thief.hunger(now, hunger, out);
     }
 
     fn begin(&mut self, now: Instant, out: &mut Vec<Output>) {
-        while self.running.len() < self.slots() {
-            let Some(id) = self.ready.pop() else { break };
-            self.start(now, id, out);
+        for is_background in [false, true] {
+            while self.has_slot(is_background) {
+                let Some(id) = self.ready.pop(is_background) else { break };
+                self.start(now, id, out);
+            }
         }
     }
 
-    fn is_hungry(&self) -> bool {
-        self.ready.is_empty() && self.running.len() < self.slots()
+    /// Says whether one more job in the background, or one that somebody waits for, may begin.
+    fn has_slot(&self, is_background: bool) -> bool {
+        let running = self.running.values().filter(|run| run.is_background == is_background);
+        running.count() < if is_background { self.background_slots() } else { self.slots() }
+    }
+
+    fn hunger(&self) -> Hunger {
+        if self.ready.is_empty() && self.has_slot(false) && self.has_slot(true) {
+            Hunger::Any
+        } else if !self.ready.has_foreground() && self.has_slot(false) {
+            Hunger::Waited
+        } else {
+            Hunger::None
+        }
     }
 
     pub(super) fn draw(&mut self, out: &mut Vec<Output>) -> u64 {
@@ -269,7 +288,9 @@ impl Queue {
             let Some(loan) = self.taken.get(id) else { return };
             (loan.lent.job.clone(), loan.lent.token)
         };
-        self.running.insert(id, Run { token, weight: job.weight(), since: now });
+        let is_background = job.spec.kind.is_background();
+        let run = Run { token, weight: job.weight(), since: now, is_background };
+        self.running.insert(id, run);
         out.push(Output::Run { job, token });
     }
 
@@ -310,7 +331,7 @@ impl Queue {
         }
         match message {
             Message::Load { ask, load } => {
-                let is_hungry = self.is_hungry();
+                let is_hungry = self.hunger() == Hunger::Any;
                 self.thief.told(now, from, ask, load, is_hungry, out);
             }
             Message::Steal { ask } => {

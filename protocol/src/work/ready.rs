@@ -22,6 +22,7 @@ const AGE_MILLIS: u64 = 1_000;
 /// Source: Graham, "Bounds on multiprocessing timing anomalies", 1969 (largest first).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
+    is_background: bool,
     priority: Priority,
     /// When it was created, in [`AGE_MILLIS`].
     age: u64,
@@ -33,6 +34,7 @@ struct Place {
 impl Place {
     /// Before every other.
     const FIRST: Self = Self {
+        is_background: false,
         priority: Priority::Urgent,
         age: 0,
         bytes: Reverse(u64::MAX),
@@ -42,6 +44,7 @@ impl Place {
 
     const fn of(job: &Job) -> Self {
         Self {
+            is_background: job.spec.kind.is_background(),
             priority: job.spec.priority,
             age: job.created.as_unix_millis() / AGE_MILLIS,
             bytes: Reverse(job.weight()),
@@ -129,11 +132,22 @@ impl Ready {
         holders
     }
 
-    /// Takes the first job out.
-    pub(super) fn pop(&mut self) -> Option<JobId> {
-        let (place, weight) = self.jobs.pop_first()?;
+    /// Takes the first job out that is in the background, or the first that is not.
+    pub(super) fn pop(&mut self, is_background: bool) -> Option<JobId> {
+        let place = self.first(is_background)?;
+        let weight = self.jobs.remove(&place)?;
         self.forget(weight);
         Some(place.id)
+    }
+
+    fn first(&self, is_background: bool) -> Option<Place> {
+        let (place, _) = self.jobs.range(Place { is_background, ..Place::FIRST }..).next()?;
+        (place.is_background == is_background).then_some(*place)
+    }
+
+    /// Says whether somebody waits for a job that may be started.
+    pub(super) fn has_foreground(&self) -> bool {
+        self.first(false).is_some()
     }
 
     fn forget(&mut self, weight: Weight) {
@@ -170,8 +184,8 @@ impl Ready {
         let mut seen_bytes = 0u64;
         for (place, weight) in movable.take(SCAN_JOBS_MAX) {
             seen_bytes = seen_bytes.saturating_add(weight.bytes);
-            let candidate =
-                Candidate { id: place.id, priority: place.priority, bytes: weight.bytes };
+            let rank = (place.is_background, place.priority);
+            let candidate = Candidate { id: place.id, rank, bytes: weight.bytes };
             match suits(place.id) {
                 Suits::Well => classes[0].push(candidate),
                 Suits::Enough => classes[1].push(candidate),
@@ -198,7 +212,8 @@ impl Ready {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: JobId,
-    priority: Priority,
+    /// What begins before others, whatever their age.
+    rank: (bool, Priority),
     bytes: u64,
 }
 
@@ -216,7 +231,7 @@ fn divide(class: &[Candidate], quota: u64, chosen: &mut Vec<JobId>) -> u64 {
     let wanted = i128::from(quota).min(total);
     // What the thief is owed so far, and what it got.
     let (mut owed, mut given) = (0i128, 0i128);
-    for equals in class.chunk_by(|one, next| one.priority == next.priority) {
+    for equals in class.chunk_by(|one, next| one.rank == next.rank) {
         owed += total_of(equals) * wanted / total;
         let mut queues: BTreeMap<PeerId, Vec<Candidate>> = BTreeMap::new();
         for candidate in equals {

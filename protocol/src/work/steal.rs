@@ -29,6 +29,17 @@ enum Phase {
     Pausing { search: Option<u64>, until: Instant },
 }
 
+/// What a peer could begin now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hunger {
+    /// Nothing.
+    None,
+    /// What somebody waits for, beside what it has in the background: it comes if it is told of some.
+    Waited,
+    /// Anything.
+    Any,
+}
+
 /// Which answer to which question a grant is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
@@ -88,10 +99,11 @@ impl Thief {
         self.peers.binary_search(&peer).is_ok()
     }
 
-    /// Says that this peer has nothing to do, or that it has.
-    pub(super) fn hunger(&mut self, now: Instant, is_hungry: bool, out: &mut Vec<Output>) {
+    /// Says what this peer could begin.
+    pub(super) fn hunger(&mut self, now: Instant, hunger: Hunger, out: &mut Vec<Output>) {
         let is_asking = matches!(&self.phase, Phase::Asking { .. });
-        if is_hungry
+        let is_hungry = hunger == Hunger::Any;
+        if hunger != Hunger::None
             && !is_asking
             && let Some((peer, until)) = self.hint.take()
             && until > now

@@ -90,6 +90,12 @@ fn count(tallies: &mut BTreeMap<PeerId, Tally>, peer: PeerId, jobs: &[Lent]) {
 }
 
 impl Queue {
+    /// Returns how many own jobs there are that are not dead. Cost: none.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.ledger.len() - self.ledger.dead()
+    }
+
     /// Returns what people see of this queue. Cost: O(jobs).
     #[must_use]
     pub fn summary(&self) -> Summary {

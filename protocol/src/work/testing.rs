@@ -1,9 +1,10 @@
 //! What the tests of work share: peers, jobs, and a queue's stored rows.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 
 use super::{Change, Input, JobId, JobKind, JobSpec, Priority, Row, Subject};
-use crate::{PeerId, WallTime};
+use crate::{Cid, Codec, PeerId, WallTime};
 
 pub(super) fn id(number: u8) -> PeerId {
     PeerId::from_public_key([number; 32])
@@ -14,11 +15,18 @@ pub(super) fn spec(kind: JobKind, priority: Priority, bytes: u64) -> JobSpec {
     JobSpec { kind, priority, subject, holder: None, bytes, payload: Vec::new() }
 }
 
-pub(super) fn repair(bytes: u64) -> JobSpec {
-    spec(JobKind::Repair, Priority::Normal, bytes)
+pub(super) fn replicate(bytes: u64) -> JobSpec {
+    spec(JobKind::Replicate, Priority::Normal, bytes)
 }
 
-pub(super) fn enqueue(tag: u64, spec: JobSpec) -> Input {
+/// Returns the input that puts a job into a queue. One about everything is about a block of its own instead: there are no
+/// two jobs that are the same.
+pub(super) fn enqueue(tag: u64, mut spec: JobSpec) -> Input {
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    if spec.subject == Subject::Everything {
+        let number = BLOCKS.fetch_add(1, Ordering::Relaxed);
+        spec.subject = Subject::Block(Cid::of(Codec::Raw, &number.to_be_bytes()));
+    }
     Input::Enqueue { tag, spec, created: WallTime::from_unix_millis(tag) }
 }
 

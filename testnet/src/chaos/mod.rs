@@ -6,6 +6,7 @@
 
 mod appends;
 mod ask;
+mod backlog;
 mod cached;
 mod client;
 mod crash;

@@ -11,9 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    appends, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins, leader,
-    locks, members, paused, rot, scrub, settings, space, steal, stress, tickets, twenty, unread,
-    users, vectors, winners,
+    appends, backlog, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins,
+    leader, locks, members, paused, rot, scrub, settings, space, steal, stress, tickets, twenty,
+    unread, users, vectors, winners,
 };
 
 /// One scenario.
@@ -24,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 27] = [
+const SCENARIOS: [Scenario; 28] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -89,6 +89,11 @@ const SCENARIOS: [Scenario; 27] = [
         name: "steal",
         shows: "a long upload leaves its gateway once: holders take the jobs of bringing other copies",
         run: |ctx| steal::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "backlog",
+        shows: "a peer with a long queue is relieved by others, and each job has its effect once, whoever is killed",
+        run: |ctx| backlog::run(ctx).boxed_local(),
     },
     Scenario {
         name: "stress",

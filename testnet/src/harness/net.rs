@@ -232,6 +232,21 @@ impl Testnet {
         self.state.save(&self.dir)
     }
 
+    /// Gives a node another value of a flag from its next start on.
+    ///
+    /// # Errors
+    /// There is no such node, or its state cannot be saved.
+    pub fn set_flag(&mut self, name: &str, flag: &str, value: &str) -> anyhow::Result<()> {
+        let node = self.state.node_mut(name).with_context(|| format!("there is no node {name}"))?;
+        match node.flags.iter().position(|given| given == flag) {
+            Some(at) => {
+                node.flags.splice(at..=at + 1, [flag.to_owned(), value.to_owned()]).for_each(drop)
+            }
+            None => node.flags.extend([flag.to_owned(), value.to_owned()]),
+        }
+        self.state.save(&self.dir)
+    }
+
     /// Gives a node another port for peers from its next start on: whoever looks for it where it was finds
     /// nobody.
     ///

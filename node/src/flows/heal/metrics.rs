@@ -3,16 +3,18 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-/// Counters of the repairs of one peer, as the one that sees to them. Clones count together.
+use crate::flows::work::Restored;
+
+/// Counters of one peer: what it copied, as the one that does the job, and what it compared. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct HealMetrics {
-    /// Blocks that a peer got, this one or another.
+    /// Blocks that a peer got, this one or another, by this one's doing.
     pub blocks: Counter,
     /// Their bytes.
     pub bytes: Counter,
     /// References that a peer got to blocks that it held.
     pub references: Counter,
-    /// Repairs that failed.
+    /// Jobs in the background that failed.
     pub failures: Counter,
     /// Comparisons with all other peers that came to their end.
     pub rounds: Counter,
@@ -29,6 +31,22 @@ pub struct HealMetrics {
 }
 
 impl HealMetrics {
+    /// Counts what a job came to, and returns the bytes that it moved.
+    pub(in crate::flows) fn note(&self, restored: Restored) -> u64 {
+        match restored {
+            Restored::Block(bytes) => {
+                self.blocks.inc();
+                self.bytes.inc_by(bytes);
+                bytes
+            }
+            Restored::Reference => {
+                self.references.inc();
+                0
+            }
+            Restored::Unwanted => 0,
+        }
+    }
+
     /// Adds these metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let rows = [
@@ -39,7 +57,7 @@ impl HealMetrics {
                 "References given to peers that held the block",
                 &self.references,
             ),
-            ("repair_failures", "Repairs that failed", &self.failures),
+            ("repair_failures", "Jobs that copy blocks that failed", &self.failures),
             ("repair_rounds", "Comparisons with all other peers", &self.rounds),
             (
                 "repair_rounds_incomplete",

@@ -1,21 +1,21 @@
-//! The task that owns the plan: begins rounds when they are due, and repairs as the budget allows.
+//! The task that owns the plan: begins rounds when they are due, and puts repairs into the queue of work.
 //!
-//! Never: waits for another peer itself; rounds and repairs go on beside it.
+//! Never: waits for another peer itself; rounds and jobs go on beside it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::BoxFuture;
+use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::FuturesUnordered;
 use protocol::limits::REPAIR_ROWS_MAX;
-use protocol::repair::{
-    Budget, BudgetSettings, Meter, Plan, Repair, RepairStatus, RoundEnd, Rounds, status,
-};
+use protocol::placement::Partition;
+use protocol::repair::{Meter, Plan, RepairId, RepairStatus, Restore, RoundEnd, Rounds, status};
+use protocol::work::JobKind;
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
 
 use super::answer::Answers;
-use super::copy::{Copied, copy};
 use super::depart::Departing;
 use super::inventory::Inventory;
 use super::round::{Round, round};
@@ -24,14 +24,15 @@ use super::{HealInbox, HealMetrics, HealSettings, answer};
 use crate::env::Env;
 use crate::flows::Context;
 
-/// How often this peer looks who is there and how busy it is.
+/// How often this peer looks who is there.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Repairs under way, each with a block in memory: 16 MiB at most.
-const COPIES_MAX: usize = 8;
+/// Repairs whose jobs are in the queue at a time: what a few seconds take. Of those that wait in the plan the most urgent
+/// comes first, whatever is found meanwhile.
+const JOBS_MAX: usize = 1_024;
 
-/// A repair that ended, and how.
-type Ended = (Repair, Result<Copied, Fault>);
+/// The job of a repair, and how it ended; stopped when it is not wanted any more.
+type Job = Abortable<BoxFuture<'static, (RepairId, Result<(), Fault>)>>;
 
 struct Healer<E: Env> {
     context: Context<E>,
@@ -41,11 +42,16 @@ struct Healer<E: Env> {
     watch: Watch,
     next: Rounds,
     plan: Plan,
-    budget: Budget,
+    /// Partitions that this peer should not hold, in order.
+    strays: Vec<Partition>,
     meter: Meter,
+    /// Bytes that this peer had copied when it last looked.
+    bytes_copied: u64,
     /// At most one.
     rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
-    copies: FuturesUnordered<BoxFuture<'static, Ended>>,
+    jobs: FuturesUnordered<Job>,
+    /// How to stop each of them that is wanted.
+    aborts: BTreeMap<RepairId, AbortHandle>,
     /// Whether a round has to show that the repairs of the last one came to something.
     is_to_confirm: bool,
     is_cut: bool,
@@ -66,10 +72,12 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
         watch: Watch::new(settings.away),
         next: Rounds::new(now, settings.interval),
         plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
-        budget: Budget::new(now, BudgetSettings::default()),
+        strays: Vec::new(),
         meter: Meter::new(),
+        bytes_copied: 0,
         rounds: FuturesUnordered::new(),
-        copies: FuturesUnordered::new(),
+        jobs: FuturesUnordered::new(),
+        aborts: BTreeMap::new(),
         is_to_confirm: false,
         is_cut: false,
         context,
@@ -82,11 +90,14 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
             next_look = now.after(LOOK);
         }
         healer.begin_round(now);
-        let wake = healer.begin_copies(now).map_or(next_look, |at| at.min(next_look));
+        let wake = healer.begin_jobs(now).map_or(next_look, |at| at.min(next_look));
         tokio::select! {
             biased; // what is done makes room; clients who look are few; the clock last, since all of these set it
-            Some((repair, outcome)) = healer.copies.next(), if !healer.copies.is_empty() => {
-                healer.copied(&repair, outcome);
+            Some(ended) = healer.jobs.next(), if !healer.jobs.is_empty() => {
+                // One that was stopped is of no interest any more.
+                if let Ok((id, outcome)) = ended {
+                    healer.ended(id, outcome);
+                }
             }
             Some(outcome) = healer.rounds.next(), if !healer.rounds.is_empty() => {
                 healer.surveyed(outcome);
@@ -102,7 +113,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
 }
 
 impl<E: Env> Healer<E> {
-    /// Looks who is there, and how busy this peer is.
+    /// Looks who is there, and what this peer copied.
     fn look(&mut self, now: Instant) {
         let epoch = self.watch.scope().epoch;
         if self.watch.look(now, &self.context.peers.view()) {
@@ -111,9 +122,10 @@ impl<E: Env> Healer<E> {
         if self.watch.scope().epoch != epoch {
             self.departing.from = now.after(self.settle);
         }
-        self.budget.foreground(now, &self.context.foreground());
-        let is_repaired = self.plan.is_empty() && self.copies.is_empty();
-        if self.is_to_confirm && is_repaired {
+        let copied = self.metrics.bytes.get();
+        self.meter.copied(now, copied - self.bytes_copied);
+        self.bytes_copied = copied;
+        if self.is_to_confirm && self.plan.is_empty() {
             self.is_to_confirm = false;
             self.next.confirm(now);
         }
@@ -162,9 +174,15 @@ impl<E: Env> Healer<E> {
         }
         let own = self.context.peers.view().own();
         let is_own = |partition| desired.steward(partition) == Some(own);
-        self.plan.update(now, is_own, repairs);
-        let is_stray = |partition| strays.binary_search(&partition).is_ok();
-        self.plan.update(now, is_stray, hand_overs);
+        // Where somebody could not be compared with, what was found to lack before may lack still.
+        let is_own = |partition| is_complete && is_own(partition);
+        let mut stopped = self.plan.update(now, is_own, repairs);
+        let is_stray = |partition| is_complete && strays.binary_search(&partition).is_ok();
+        stopped.extend(self.plan.update(now, is_stray, hand_overs));
+        for abort in stopped.iter().filter_map(|id| self.aborts.remove(id)) {
+            abort.abort();
+        }
+        self.strays = strays;
         self.is_cut = is_cut;
         let progress =
             if is_complete { &self.metrics.rounds } else { &self.metrics.rounds_incomplete };
@@ -176,50 +194,41 @@ impl<E: Env> Healer<E> {
         self.is_to_confirm |= is_cut;
     }
 
-    /// Begins as many repairs as may begin, and returns when the next one may, if there is room for one.
-    fn begin_copies(&mut self, now: Instant) -> Option<Instant> {
-        while self.copies.len() < COPIES_MAX {
-            let Some((_, repair)) = self.plan.peek(now) else { return self.plan.next_deadline() };
-            let is_urgent = repair.copies <= 1;
-            if let Err(later) = self.budget.start(now, repair.row.bytes.into(), is_urgent) {
-                return Some(later);
-            }
-            let (_, repair) = self.plan.take(now)?;
-            let context = self.context.clone();
-            self.copies.push(Box::pin(async move {
-                let outcome = copy(&context, &repair).await;
-                (repair, outcome)
-            }));
+    /// Puts as many repairs into the queue as it may, and returns when the next one may begin, if there is room for one.
+    fn begin_jobs(&mut self, now: Instant) -> Option<Instant> {
+        while self.aborts.len() < JOBS_MAX {
+            let Some((_, repair)) = self.plan.take(now) else { return self.plan.next_deadline() };
+            let is_stray = self.strays.binary_search(&repair.row.partition()).is_ok();
+            let kind = if is_stray { JobKind::Rebalance } else { JobKind::Repair };
+            let (id, row) = (repair.id(), repair.row);
+            let spec = Restore::from(&repair).job(kind, row.cid, row.bytes, repair.copies);
+            let work = self.context.work.clone();
+            let job: BoxFuture<'static, _> = Box::pin(async move { (id, work.do_now(spec).await) });
+            let (job, abort) = futures::future::abortable(job);
+            self.jobs.push(job);
+            self.aborts.insert(id, abort);
         }
         None
     }
 
-    fn copied(&mut self, repair: &Repair, outcome: Result<Copied, Fault>) {
-        let now = self.context.env.now();
+    fn ended(&mut self, id: RepairId, outcome: Result<(), Fault>) {
+        self.aborts.remove(&id);
+        self.plan.ended(id);
         match outcome {
-            Ok(Copied::Block(bytes)) => {
-                self.metrics.blocks.inc();
-                self.metrics.bytes.inc_by(bytes);
-                self.meter.copied(now, bytes);
+            Ok(()) => {
                 self.is_to_confirm = true;
                 self.next.repaired();
-                debug!(peer = %repair.target, cid = %repair.row.cid, bytes, "copy restored");
             }
-            Ok(Copied::Reference) => {
-                self.metrics.references.inc();
-            }
-            Ok(Copied::Unwanted) => {}
             Err(fault) => {
-                self.metrics.failures.inc();
-                debug!(peer = %repair.target, cid = %repair.row.cid, err = %fault, "copy not restored");
-                self.next.repair_failed(now);
+                let cid = id.row.cid;
+                debug!(peer = %id.target, %cid, err = %fault, "copy not restored");
+                self.next.repair_failed(self.context.env.now());
             }
         }
     }
 
     fn status(&self) -> RepairStatus {
-        let is_open =
-            self.is_cut || self.next.is_due() || !self.rounds.is_empty() || !self.copies.is_empty();
+        let is_open = self.is_cut || self.next.is_due() || !self.rounds.is_empty();
         let now = self.context.env.now();
         status(&self.plan, self.meter.bytes_per_second(now), is_open || self.is_to_confirm)
     }

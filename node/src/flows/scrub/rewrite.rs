@@ -1,80 +1,80 @@
-//! Writing corrupt copies anew, as soon as the store finds them.
+//! Having corrupt copies written anew, as soon as the store finds them.
 //!
-//! The references to a corrupt copy stand, so that bytes put in its place make it what it was. One copy at a time
-//! and within a budget: a disk that is all wrong must not take the whole network for itself. Never: adds a
-//! reference; waits for a copy that nobody has.
+//! The references to a corrupt copy stand, so that bytes put in its place make it what it was. Each is a job of the queue: this
+//! peer fetches the bytes, or another holder that has time sends them. Never: adds a reference; waits for a copy that
+//! nobody has.
 
-use protocol::repair::{Budget, BudgetSettings};
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use protocol::limits::WORK_JOBS_MAX;
+use protocol::repair::Restore;
+use protocol::work::JobKind;
 use protocol::{Cid, Fault, OwnerId, PeerId};
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::ScrubMetrics;
 use crate::env::Env;
-use crate::flows::heal::fetch;
 use crate::flows::{Context, Heal};
-use crate::store::StoreError;
 
-/// Writes anew what is found, for as long as the peer runs.
+/// Corrupt copies whose jobs are in the queue at a time: a quarter of what it takes, so that a disk that is all wrong leaves
+/// room for others.
+const JOBS_MAX: usize = WORK_JOBS_MAX / 4;
+
+/// Has written anew what is found, for as long as the peer runs.
 pub(crate) async fn rewrite<E: Env>(
     context: Context<E>,
     heal: Heal,
     metrics: ScrubMetrics,
     mut corrupt: mpsc::Receiver<Cid>,
 ) {
-    let mut budget = Budget::new(context.env.now(), BudgetSettings::default());
-    while let Some(cid) = corrupt.recv().await {
-        match rewrite_one(&context, &mut budget, cid).await {
-            Ok(true) => {
-                metrics.repaired_blocks.inc();
-                debug!(%cid, "corrupt copy written anew");
+    let mut under_way = BTreeSet::new();
+    let mut jobs = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased; // what has ended makes room
+            Some((cid, outcome)) = jobs.next(), if !jobs.is_empty() => {
+                under_way.remove(&cid);
+                match outcome {
+                    Ok(true) => {
+                        metrics.repaired_blocks.inc();
+                        debug!(%cid, "corrupt copy written anew");
+                    }
+                    // Nobody refers to it any more.
+                    Ok(false) => {}
+                    Err(fault) => {
+                        metrics.repair_failures.inc();
+                        debug!(%cid, err = %fault, "corrupt copy not written anew");
+                        // Comparing finds holders that nobody expects, and comes back until there is one.
+                        heal.call();
+                    }
+                }
             }
-            // Nobody refers to it any more, or somebody wrote it meanwhile.
-            Ok(false) => {}
-            Err(fault) => {
-                metrics.repair_failures.inc();
-                debug!(%cid, err = %fault, "corrupt copy not written anew");
-                // Comparing finds holders that nobody expects, and comes back until there is one.
-                heal.call();
+            found = corrupt.recv(), if under_way.len() < JOBS_MAX => {
+                let Some(cid) = found else { return };
+                if under_way.insert(cid) {
+                    let context = context.clone();
+                    jobs.push(async move { (cid, rewrite_one(&context, cid).await) });
+                }
             }
         }
     }
 }
 
-async fn rewrite_one<E: Env>(
-    context: &Context<E>,
-    budget: &mut Budget,
-    cid: Cid,
-) -> Result<bool, Fault> {
-    wait_for(context, budget).await;
-    let sources = {
+/// Has one written anew, and says whether it is.
+async fn rewrite_one<E: Env>(context: &Context<E>, cid: Cid) -> Result<bool, Fault> {
+    let (own, sources) = {
         let view = context.peers.view();
         let own = view.own();
-        let holders = view.holders(&cid).into_iter();
-        let usable = holders.filter(|holder| holder.usable && holder.peer != own);
-        usable.map(|holder| holder.peer).collect::<Vec<PeerId>>()
+        // Whoever is away may be back when the job is done.
+        let holders = view.holders(&cid).into_iter().map(|holder| holder.peer);
+        (own, holders.filter(|holder| *holder != own).collect::<Vec<PeerId>>())
     };
-    let bytes = fetch(context, cid, &sources).await?;
-    // What it cost is known only now; the next one waits for it.
-    while budget.start(context.env.now(), bytes.len() as u64, false).is_err() {
-        wait_for(context, budget).await;
-    }
-    match context.store.put(cid, bytes, OwnerId::REPAIR, false).await {
-        Ok(outcome) => Ok(outcome == protocol::wire::BlockOutcome::Stored),
-        Err(StoreError::Unreferenced { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Returns when the budget allows another one.
-async fn wait_for<E: Env>(context: &Context<E>, budget: &mut Budget) {
-    loop {
-        let now = context.env.now();
-        budget.foreground(now, &context.foreground());
-        let at = budget.next_deadline();
-        if at <= now {
-            return;
-        }
-        context.env.sleep_until(at).await;
-    }
+    let copies = u8::try_from(sources.len()).unwrap_or(u8::MAX);
+    let restore = Restore { owner: OwnerId::REPAIR, target: own, sources };
+    // How long it was is not known; what it costs is charged afterwards.
+    context.work.do_now(restore.job(JobKind::Scrub, cid, 0, copies)).await?;
+    Ok(context.store.has(vec![cid]).await? == [true])
 }

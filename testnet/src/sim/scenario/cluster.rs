@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use node::meta::{Observed, Observer};
 use node::peers::Placements;
-use node::{Entry, MetaProbe, NodeSettings, Planted};
+use node::{Entry, MetaProbe, NodeSettings, Planted, WorkSettings};
 use protocol::limits::LATE_COPY_GRACE;
 use protocol::metadata::DisplayName;
 use protocol::topology::Zone;
@@ -77,6 +77,7 @@ impl Cluster {
             store: self.plan.store.clone(),
             cache_bytes: self.plan.cache_bytes,
             heal: self.plan.heal,
+            work: WorkSettings::default(),
             scrub: self.plan.scrub,
             spread: self.plan.spread,
             placements: self.placements.clone(),

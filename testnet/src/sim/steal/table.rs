@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use protocol::work::{Input, JobKind, JobSpec, Planted, Priority, Subject};
-use protocol::{Instant, PeerId, Prng, WallTime};
+use protocol::{Cid, Codec, Instant, PeerId, Prng, WallTime};
 
 use super::ways::{Start, Way};
 use super::world::{Event, JOB, JOB_BYTES, World, peer_id};
@@ -122,7 +122,7 @@ fn simulate(seed: u64, peers: usize, start: Start, delay: f64, way: Way) -> Figu
         let spec = JobSpec {
             kind: JobKind::Repair,
             priority: Priority::Normal,
-            subject: Subject::Everything,
+            subject: Subject::Block(Cid::of(Codec::Raw, &(number as u64).to_be_bytes())),
             holder: None,
             bytes: (size * JOB_BYTES) as u64,
             payload: Vec::new(),
