@@ -712,6 +712,20 @@ fn the_largest_grant_fits_a_frame() {
 }
 
 #[test]
+fn whoever_waits_searches_anew_when_there_is_another_peer() {
+    let mut desk = Desk::new();
+    let asked = |out: &[Output], peer: u8| {
+        out.iter().any(|output| matches!(output, Output::Send { to, .. } if *to == id(peer)))
+    };
+    desk.step(Input::Peers { peers: vec![id(2)] });
+    (0..100).for_each(|_| drop(desk.wait(Duration::from_millis(100))));
+    // The same again, or one less, is no reason.
+    assert!(!asked(&desk.step(Input::Peers { peers: vec![id(2)] }), 2));
+    assert!(!asked(&desk.step(Input::Peers { peers: vec![] }), 2));
+    assert!(asked(&desk.step(Input::Peers { peers: vec![id(3)] }), 3));
+}
+
+#[test]
 fn whoever_is_told_of_work_comes_for_it_when_it_has_time() {
     let mut desk = Desk::new();
     desk.step(Input::Peers { peers: vec![id(2), id(3)] });

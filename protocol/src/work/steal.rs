@@ -87,11 +87,17 @@ impl Thief {
         }
     }
 
+    /// Takes who may be asked from now on. Whoever is new has not heard that this peer waits, so that it searches anew.
     pub(super) fn set_peers(&mut self, mut peers: Vec<PeerId>) {
         peers.truncate(CLUSTER_PEERS_MAX);
+        peers.sort_unstable();
+        peers.retain(|peer| *peer != self.own);
+        let is_new = |peer: &PeerId| self.peers.binary_search(peer).is_err();
+        if peers.iter().any(is_new) && matches!(self.phase, Phase::Pausing { .. }) {
+            self.misses = 0;
+            self.phase = Phase::Content;
+        }
         self.peers = peers;
-        self.peers.sort_unstable();
-        self.peers.retain(|peer| *peer != self.own);
     }
 
     /// Says whether a peer is among those that may be asked.
