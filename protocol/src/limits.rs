@@ -95,6 +95,12 @@ const _: () = assert!(CREDIT_BYTES >= 2 * (FRAME_BODY_BYTES_MAX + FRAME_HEAD_BYT
 /// memory and a task each, which bytes do not show.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
+/// Requests that a peer serves at a time to all others together, in each class that carries blocks: most have a block in memory,
+/// 512 MiB of leaves at worst. More than this peer or its link can do at a time, so that whoever is refused loses nothing by
+/// going elsewhere.
+pub const REQUESTS_SERVED_MAX: usize = 512;
+const _: () = assert!(REQUESTS_SERVED_MAX >= 2 * REQUESTS_IN_FLIGHT_MAX);
+
 /// Frames waiting to be written to one peer, per class. More would hide a slow peer behind a queue.
 pub const OUTBOX_FRAMES_MAX: usize = 16;
 

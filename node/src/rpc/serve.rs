@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
-use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
+use protocol::limits::{REQUESTS_IN_FLIGHT_MAX, REQUESTS_SERVED_MAX};
 use protocol::wire::{Class, Message, Notice, Reply, Request};
 use protocol::{Fault, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -55,8 +55,52 @@ impl Slots {
     }
 }
 
+/// A request's places: of its peer, and of all peers where there is such a bound.
+type Places = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// What bounds the requests of one class.
+struct Admission {
+    /// One entry per peer of the cluster that ever sent a request.
+    peers: BTreeMap<PeerId, Slots>,
+    /// Of all peers together. None for agreement, whose requests are small, and wait for nobody.
+    all: Option<Arc<Semaphore>>,
+}
+
+/// What becomes of a request.
+enum Admitted {
+    /// It is served.
+    Serve(Places),
+    /// It is refused, and its peer told why.
+    Refuse(Fault, OwnedSemaphorePermit),
+    /// It gets no answer.
+    Drop,
+}
+
+impl Admission {
+    fn new(class: Class) -> Self {
+        let bounded = Arc::new(Semaphore::new(REQUESTS_SERVED_MAX));
+        Self { peers: BTreeMap::new(), all: (class != Class::Control).then_some(bounded) }
+    }
+
+    fn admit(&mut self, from: PeerId) -> Admitted {
+        let Slots { serving, refusing } = self.peers.entry(from).or_insert_with(Slots::new);
+        let detail = match Arc::clone(serving).try_acquire_owned() {
+            Err(_) => "this peer serves too many requests of yours",
+            Ok(own) => match self.all.as_ref().map(|all| Arc::clone(all).try_acquire_owned()) {
+                None => return Admitted::Serve((own, None)),
+                Some(Ok(place)) => return Admitted::Serve((own, Some(place))),
+                Some(Err(_)) => "this peer serves too many requests",
+            },
+        };
+        match Arc::clone(refusing).try_acquire_owned() {
+            Ok(place) => Admitted::Refuse(Fault::busy(detail, RETRY_AFTER), place),
+            Err(_) => Admitted::Drop,
+        }
+    }
+}
+
 /// Gives every frame of a class to whom it concerns, until the network stops: replies to the callers,
-/// requests to `handler` (each in a task of its own, bounded per peer), gossip to `notices`.
+/// requests to `handler` (each in a task of its own, bounded per peer and in all), gossip to `notices`.
 ///
 /// Never waits for any of them, because the reply that one request waits for may be behind it.
 pub async fn dispatch<E: Env>(
@@ -67,8 +111,7 @@ pub async fn dispatch<E: Env>(
     handler: impl Handler,
     notices: mpsc::Sender<(PeerId, Notice)>,
 ) {
-    // One entry per peer of the cluster that ever sent a request.
-    let mut slots: BTreeMap<PeerId, Slots> = BTreeMap::new();
+    let mut admission = Admission::new(class);
     while let Some(Inbound { from, frame }) = inbox.recv().await {
         match Message::decode(&frame) {
             Ok(Message::Reply { id, outcome }) => rpc.answered(from, class, id, outcome),
@@ -76,31 +119,34 @@ pub async fn dispatch<E: Env>(
             // Gossip repeats itself: one that finds the service busy is made up for by the next.
             Ok(Message::Notice(notice)) => drop(notices.try_send((from, notice))),
             Ok(Message::Request { id, patience: _, request }) => {
-                let slots = slots.entry(from).or_insert_with(Slots::new);
                 let metrics = rpc.metrics();
-                if let Ok(permit) = Arc::clone(&slots.serving).try_acquire_owned() {
-                    metrics.requests_served.inc();
-                    let (env, handler) = (env.clone(), handler.clone());
-                    let served = served_of(rpc.metrics(), class, &request);
-                    env.clone().spawn("rpc.serve", async move {
-                        let begun = env.now();
-                        let outcome = handler.handle(from, request).await;
-                        if let Some((count, micros)) = served {
-                            count.inc();
-                            micros.inc_by(micros_of(env.now().since(begun)));
-                        }
-                        answer(&env, from, class, id, outcome, permit).await;
-                    });
-                } else if let Ok(permit) = Arc::clone(&slots.refusing).try_acquire_owned() {
-                    metrics.requests_refused.inc();
-                    let env = env.clone();
-                    env.clone().spawn("rpc.refuse", async move {
-                        let fault =
-                            Fault::busy("this peer serves too many requests of yours", RETRY_AFTER);
-                        answer(&env, from, class, id, Err(fault), permit).await;
-                    });
-                } else {
-                    metrics.requests_dropped.inc();
+                match admission.admit(from) {
+                    Admitted::Serve(places) => {
+                        metrics.requests_served.inc();
+                        let (env, handler) = (env.clone(), handler.clone());
+                        let served = served_of(rpc.metrics(), class, &request);
+                        env.clone().spawn("rpc.serve", async move {
+                            let begun = env.now();
+                            let outcome = handler.handle(from, request).await;
+                            if let Some((count, micros)) = served {
+                                count.inc();
+                                micros.inc_by(micros_of(env.now().since(begun)));
+                            }
+                            answer(&env, from, class, id, outcome).await;
+                            drop(places);
+                        });
+                    }
+                    Admitted::Refuse(fault, place) => {
+                        metrics.requests_refused.inc();
+                        let env = env.clone();
+                        env.clone().spawn("rpc.refuse", async move {
+                            answer(&env, from, class, id, Err(fault)).await;
+                            drop(place);
+                        });
+                    }
+                    Admitted::Drop => {
+                        metrics.requests_dropped.inc();
+                    }
                 }
             }
             Err(error) => {
@@ -127,14 +173,7 @@ fn micros_of(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn answer<E: Env>(
-    env: &E,
-    to: PeerId,
-    class: Class,
-    id: u64,
-    outcome: Result<Reply, Fault>,
-    permit: OwnedSemaphorePermit,
-) {
+async fn answer<E: Env>(env: &E, to: PeerId, class: Class, id: u64, outcome: Result<Reply, Fault>) {
     let message = Message::Reply { id, outcome };
     match message.encode() {
         Ok(frame) => {
@@ -144,5 +183,45 @@ async fn answer<E: Env>(
         }
         Err(error) => debug!(peer = %to, err = %error, "answer not encoded"),
     }
-    drop(permit);
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PeerId;
+    use protocol::limits::{REQUESTS_IN_FLIGHT_MAX, REQUESTS_SERVED_MAX};
+    use protocol::wire::Class;
+
+    use super::{Admission, Admitted, REFUSALS_IN_FLIGHT_MAX};
+
+    fn peer(number: usize) -> PeerId {
+        PeerId::from_public_key([u8::try_from(number).unwrap(); 32])
+    }
+
+    #[test]
+    fn requests_beyond_what_a_peer_may_have_or_all_together_are_refused_and_then_dropped() {
+        for class in Class::ALL {
+            let mut admission = Admission::new(class);
+            let (mut served, mut refused) = (Vec::new(), Vec::new());
+            let peers = 2 * REQUESTS_SERVED_MAX / REQUESTS_IN_FLIGHT_MAX;
+            for number in 0..peers {
+                for request in 0..2 * REQUESTS_IN_FLIGHT_MAX {
+                    match admission.admit(peer(number)) {
+                        Admitted::Serve(places) => served.push(places),
+                        Admitted::Refuse(fault, place) => {
+                            assert!(fault.retry_after.is_some(), "{fault:?}");
+                            refused.push(place);
+                        }
+                        Admitted::Drop => assert!(request >= REFUSALS_IN_FLIGHT_MAX),
+                    }
+                }
+            }
+            let is_bounded = class != Class::Control;
+            let most =
+                if is_bounded { REQUESTS_SERVED_MAX } else { peers * REQUESTS_IN_FLIGHT_MAX };
+            assert_eq!((served.len(), refused.len()), (most, peers * REFUSALS_IN_FLIGHT_MAX));
+            // Who is done makes room, for anybody.
+            served.clear();
+            assert!(matches!(admission.admit(peer(peers - 1)), Admitted::Serve(_)));
+        }
+    }
 }

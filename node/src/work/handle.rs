@@ -106,6 +106,12 @@ impl Work {
         })
     }
 
+    /// Leaves a job to whoever can do it. One for which there is no room is forgotten: for work that is found again.
+    pub fn leave(&self, spec: JobSpec) {
+        let ((accepted, _), (ended, _)) = (oneshot::channel(), oneshot::channel());
+        self.commands.try_send(Command::Enqueue { spec, accepted, ended }).ok();
+    }
+
     /// Takes a message of another peer. One that finds no room is lost, as any may be.
     pub fn listen(&self, from: PeerId, body: Bytes) {
         self.commands.try_send(Command::Message(from, body)).ok();

@@ -289,7 +289,13 @@ impl Copies {
 
     /// Returns how many distinct peers hold the block.
     pub(super) fn stored_count(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.state == State::Stored).count()
+        self.stored_peers().count()
+    }
+
+    /// Returns the peers that hold the block.
+    pub(super) fn stored_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        let stored = self.slots.iter().filter(|slot| slot.state == State::Stored);
+        stored.map(|slot| slot.candidate.peer)
     }
 
     /// Returns how many holders the block is believed to have.

@@ -106,8 +106,18 @@ pub enum UploadOutput {
     BlockDone {
         /// The block.
         cid: Cid,
-        /// Distinct peers that hold it; fewer than wanted means work for repair.
+        /// Distinct peers that hold it.
         copies: usize,
+    },
+    /// A block will have fewer copies than wanted by this upload alone: somebody has to bring the others later. Comes before
+    /// its [`UploadOutput::BlockDone`].
+    CopiesLack {
+        /// The block.
+        cid: Cid,
+        /// Its bytes.
+        bytes_len: u32,
+        /// Who holds it.
+        stored: Vec<PeerId>,
     },
     /// Every block has its write quorum. Comes once, after [`UploadInput::End`].
     Durable,
@@ -300,6 +310,10 @@ impl Upload {
         let Some(copies) = self.blocks.remove(&cid) else { return };
         out.extend(copies.outstanding().map(|peer| UploadOutput::Cancel { cid, peer }));
         self.recent.insert(cid, copies.stored_count());
+        if copies.stored_count() < self.config.replicas.get().into() {
+            let (bytes_len, stored) = (copies.bytes_len, copies.stored_peers().collect());
+            out.push(UploadOutput::CopiesLack { cid, bytes_len, stored });
+        }
         out.push(UploadOutput::BlockDone { cid, copies: copies.stored_count() });
     }
 

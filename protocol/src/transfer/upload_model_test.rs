@@ -191,6 +191,7 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
     let mut now = Instant::ZERO;
     let mut said: Vec<UploadOutput> = Vec::new();
     let mut block_done: BTreeSet<Cid> = BTreeSet::new();
+    let mut lacking: BTreeSet<Cid> = BTreeSet::new();
     for _ in 0..200_000 {
         // Given the shell: it feeds while there is room, then takes what happens next.
         let input = if upload.wants_more() && !to_feed.is_empty() {
@@ -256,6 +257,14 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
                     world.send(now, latency_ms, || Event::Arrive(*cid, *peer));
                 }
                 UploadOutput::Cancel { .. } => {}
+                UploadOutput::CopiesLack { cid, stored, .. } => {
+                    lacking.insert(*cid);
+                    if let Some(peer) =
+                        stored.iter().find(|peer| !world.holders[*peer].stored.contains(cid))
+                    {
+                        return Err(format!("{peer} is said to hold what it does not"));
+                    }
+                }
                 UploadOutput::BlockDone { cid, copies } => {
                     block_done.insert(*cid);
                     let holders = world.holder_count(cid);
@@ -264,6 +273,9 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
                     }
                     if holders < *copies {
                         return Err(format!("{copies} copies told, {holders} there"));
+                    }
+                    if (*copies < usize::from(replicas.get())) != lacking.contains(cid) {
+                        return Err(format!("{copies} copies, and not told that some lack"));
                     }
                 }
                 UploadOutput::Durable | UploadOutput::Acknowledge => {
@@ -283,6 +295,7 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
                 output,
                 UploadOutput::Put { .. }
                     | UploadOutput::Cancel { .. }
+                    | UploadOutput::CopiesLack { .. }
                     | UploadOutput::BlockDone { .. }
             ) {
                 said.push(output);

@@ -36,6 +36,10 @@ fn cancel(cid: Cid, peer: PeerId) -> Out {
     Out::Cancel { cid, peer }
 }
 
+fn lack(cid: Cid, stored: &[PeerId]) -> Out {
+    Out::CopiesLack { cid, bytes_len: CHUNK_BYTES, stored: stored.to_vec() }
+}
+
 fn done(cid: Cid, copies: usize) -> Out {
     Out::BlockDone { cid, copies }
 }
@@ -131,7 +135,7 @@ fn the_quorum_needs_distinct_zones_while_zones_last() {
     // ... until it turns out that there is nobody left in it.
     assert_eq!(
         step(&mut upload, ms(3), failed(b, C, Kind::Unavailable)),
-        [done(b, 2), Out::Durable, Out::Acknowledge, Out::Complete]
+        [lack(b, &[A, B]), done(b, 2), Out::Durable, Out::Acknowledge, Out::Complete]
     );
 }
 
@@ -286,7 +290,8 @@ fn late_copies_delay_the_acknowledgement_by_the_grace_and_no_more() {
     assert_eq!(step(&mut upload, ms(2_002), In::Tick), [Out::Acknowledge]);
     // The copy goes on in the background, until it comes or its time is over.
     assert_eq!(upload.next_deadline(), Some(ms(10_000)));
-    assert_eq!(step(&mut upload, ms(10_000), In::Tick), [cancel(b, C), done(b, 2), Out::Complete]);
+    let end = [cancel(b, C), lack(b, &[A, B]), done(b, 2), Out::Complete];
+    assert_eq!(step(&mut upload, ms(10_000), In::Tick), end);
 }
 
 #[test]

@@ -18,9 +18,12 @@ use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use protocol::dag::{Block, Chunker, FileBuilder, Root, Splitter};
+use protocol::placement::Partition;
+use protocol::repair::Restore;
 use protocol::topology::ReplicaCount;
 use protocol::transfer::{Upload, UploadConfig, UploadInput, UploadOutput};
 use protocol::wire::Class;
+use protocol::work::JobKind;
 use protocol::{Cid, Codec, Fault, Kind, OwnerId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, info};
@@ -384,6 +387,9 @@ impl<E: Env> Flow<E> {
         for output in outputs {
             match output {
                 UploadOutput::Put { cid, peer } => self.put(cid, peer),
+                UploadOutput::CopiesLack { cid, bytes_len, stored } => {
+                    self.bring_later(cid, bytes_len, stored);
+                }
                 UploadOutput::BlockDone { cid, copies: _ } => {
                     self.spread.done(&cid);
                     self.held.remove(&cid);
@@ -398,6 +404,19 @@ impl<E: Env> Flow<E> {
                 UploadOutput::Complete => self.complete = true,
                 UploadOutput::FailedUpload { fault } => self.failed = Some(fault),
             }
+        }
+    }
+
+    /// Leaves the copies that a block lacks to the queue of work, where those who should have them are there but too busy. Who
+    /// is away gets its own once it is back, by comparison; so does one for which there is no room in the queue.
+    fn bring_later(&self, cid: Cid, bytes_len: u32, stored: Vec<PeerId>) {
+        let view = self.context.peers.view();
+        let holders = view.placement().replica_set(Partition::of(&cid));
+        let lacking = holders.filter(|peer| view.is_there(*peer) && !stored.contains(peer));
+        let copies = u8::try_from(stored.len()).unwrap_or(u8::MAX);
+        for target in lacking {
+            let restore = Restore { owner: self.owner, target, sources: stored.clone() };
+            self.context.work.leave(restore.job(JobKind::Repair, cid, bytes_len, copies));
         }
     }
 
