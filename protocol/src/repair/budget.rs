@@ -16,8 +16,9 @@ use crate::limits::REPAIR_RATE;
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
 
-/// The part of the highest rate to begin with, before anybody knows what clients notice.
-const FIRST: u64 = 8;
+/// The part of the highest rate to begin with, before anybody knows what clients notice: sources and targets of one copy each
+/// have a budget, and begin together.
+const FIRST: u64 = 16;
 /// The part of the rate that it grows by at a time, while clients do not notice.
 const GROWTH: u64 = 8;
 

@@ -27,9 +27,9 @@ use crate::flows::Context;
 /// How often this peer looks who is there.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Repairs whose jobs are in the queue at a time: what a few seconds take. Of those that wait in the plan the most urgent
+/// Repairs whose jobs are in the queue at a time: what a second or two take. Of those that wait in the plan the most urgent
 /// comes first, whatever is found meanwhile.
-const JOBS_MAX: usize = 1_024;
+const JOBS_MAX: usize = 256;
 
 /// The job of a repair, and how it ended; stopped when it is not wanted any more.
 type Job = Abortable<BoxFuture<'static, (RepairId, Result<(), Fault>)>>;

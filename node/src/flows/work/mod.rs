@@ -23,8 +23,10 @@ pub(crate) use carry::carry_out;
 pub(super) use restore::Restored;
 
 /// Jobs that a peer works on at a time, of those that somebody waits for: they wait for the network and for disks, and hold a
-/// block each. In the background the same.
+/// block each.
 const SLOTS: usize = 8;
+/// The same in the background: enough to keep a link busy, and half of what holds up those who are served.
+const BACKGROUND_SLOTS: usize = 4;
 /// How often the queue is told who is there.
 const ROUND: Duration = Duration::from_millis(250);
 
@@ -47,7 +49,8 @@ impl Default for WorkSettings {
 pub(crate) async fn queue<E: Env>(context: Context<E>, inbox: Inbox, steals: bool) {
     let peers = context.peers.clone();
     let suiting: Suiting = Arc::new(move |peer, spec| suits(&peers, peer, spec));
-    let mut policy = Policy { slots: SLOTS, background_slots: SLOTS, ..Policy::default() };
+    let mut policy =
+        Policy { slots: SLOTS, background_slots: BACKGROUND_SLOTS, ..Policy::default() };
     if !steals {
         (policy.asked, policy.wait_after) = (0, 0);
     }
