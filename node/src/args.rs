@@ -72,7 +72,7 @@ struct Flags {
     /// In what time to read everything again, to find what rotted, such as 30d.
     #[arg(long, value_name = "TIME", global = true)]
     scrub_within: Option<String>,
-    /// Bytes per second at most to restore and move blocks with, such as 50MiB.
+    /// Bytes per second at most that this peer copies to restore and move blocks, beside what others do, such as 50MiB.
     #[arg(long, value_name = "BYTES", global = true)]
     repair_rate: Option<String>,
     /// Whether to take work from busy peers.

@@ -68,7 +68,7 @@ pub const KEYS: [Key; 20] = [
     },
     Key {
         name: "repair-rate",
-        help: "Bytes per second at most that this peer copies to restore, to move and to write anew what lacks, such as 50MiB; less while clients wait for it. Default: 512MiB.",
+        help: "Bytes per second at most that this peer copies to restore, to move and to write anew what lacks, such as 50MiB; less while clients wait for it. Others may read from it and write to it beside that. Default: 512MiB.",
     },
     Key {
         name: "steal",

@@ -6,6 +6,7 @@
 //! have sent it more meanwhile. Never: removes a block here.
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -133,14 +134,23 @@ impl<E: Env> Giving<'_, E> {
             }
             self.jobs.push(Box::pin(self.context.work.do_now(spec)));
         }
+        // They begin now, while more is looked for.
+        while let Poll::Ready(Some(ended)) = futures::poll!(self.jobs.next()) {
+            self.note(ended);
+        }
         Ok(())
     }
 
     async fn one_ended(&mut self) {
-        match self.jobs.next().await {
-            Some(Ok(())) => self.given += 1,
-            Some(Err(fault)) => self.fault = Some(fault),
-            None => {}
+        if let Some(ended) = self.jobs.next().await {
+            self.note(ended);
+        }
+    }
+
+    fn note(&mut self, ended: Result<(), Fault>) {
+        match ended {
+            Ok(()) => self.given += 1,
+            Err(fault) => self.fault = Some(fault),
         }
     }
 }

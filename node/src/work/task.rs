@@ -139,8 +139,18 @@ impl<E: Env> Shell<E> {
         self.queue.handle(self.env.now(), input, &|peer, spec| suiting(peer, spec), out);
     }
 
-    /// Stores what is to be stored, then does the rest in its order.
-    async fn perform(&mut self, out: Vec<Output>) -> Result<(), DiskError> {
+    /// Stores what is to be stored, then does the rest in its order, and what comes of that.
+    async fn perform(&mut self, mut out: Vec<Output>) -> Result<(), DiskError> {
+        while !out.is_empty() {
+            out = self.perform_some(out).await?;
+        }
+        let depth = i64::try_from(self.queue.depth()).unwrap_or(i64::MAX);
+        self.inbox.metrics.depth.set(depth);
+        Ok(())
+    }
+
+    async fn perform_some(&mut self, out: Vec<Output>) -> Result<Vec<Output>, DiskError> {
+        let mut more = Vec::new();
         let is_change = |output: &Output| matches!(output, Output::Store(_));
         let (changes, rest): (Vec<_>, Vec<_>) = out.into_iter().partition(is_change);
         let changes: Vec<Change> = changes.into_iter().filter_map(change_of).collect();
@@ -155,17 +165,14 @@ impl<E: Env> Shell<E> {
                 && !is_stored
                 && is_new(job)
             {
-                let mut ignored = Vec::new();
-                self.handle(Input::Cancel { job }, &mut ignored);
+                self.handle(Input::Cancel { job }, &mut more);
                 let fault = Fault::new(Kind::Full, "no space is left for the queue of work");
                 self.output(Output::Refused { tag, fault });
             } else {
                 self.output(output);
             }
         }
-        let depth = i64::try_from(self.queue.depth()).unwrap_or(i64::MAX);
-        self.inbox.metrics.depth.set(depth);
-        Ok(())
+        Ok(more)
     }
 
     /// Stores changes, and says whether there was room for them.
@@ -208,8 +215,12 @@ impl<E: Env> Shell<E> {
                 let lease = LeaseName { job: job.id, token };
                 // There is room for as many as run at a time.
                 if self.inbox.tasks.try_send(Task { job, token }).is_err() {
-                    let mut out = Vec::new();
-                    self.handle(Input::Finished { lease, outcome: Outcome::Returned }, &mut out);
+                    // What would begin in its place would find nobody either.
+                    let mut ignored = Vec::new();
+                    self.handle(
+                        Input::Finished { lease, outcome: Outcome::Returned },
+                        &mut ignored,
+                    );
                     debug!(?lease, "nobody carries out jobs any more");
                 }
             }

@@ -1,7 +1,7 @@
 //! What a peer gives to others: half to whoever asks, shares to those that wait, and what is said of it later.
 //!
-//! A part of [`Queue`]. Own jobs go under a new lease, those of others under the one they came with. Never: gives a job
-//! that runs.
+//! A part of [`Queue`]. Own jobs go under a new lease, those of others under the one they came with, or back to where they
+//! belong. Never: gives a job that runs.
 
 use super::interface::{Change, Fit, Output, Suits};
 use super::job::{Job, JobId};
@@ -146,9 +146,12 @@ impl Queue {
                     self.ledger.set(id, State::Granted { token, to, until: now.after(WORK_LEASE) });
                 }
                 lent.push(Lent { job, token, lease_ms });
-            } else if id.origin != to
-                && let Some(loan) = self.taken.pass_on(now, id)
-            {
+            } else if id.origin == to {
+                // Whoever is idle again does its own jobs rather than wait for one that is slow.
+                if let Some(loan) = self.taken.give_back(now, id) {
+                    self.ready.remove(&loan.job);
+                }
+            } else if let Some(loan) = self.taken.pass_on(now, id) {
                 self.ready.remove(&loan.job);
                 lent.push(loan);
             }

@@ -5,8 +5,8 @@
 use core::time::Duration;
 
 use super::interface::{Change, Output};
-use super::job::{Job, JobId, JobSpec, Row, RowState, clipped};
-use super::ledger::State;
+use super::job::{Job, JobId, JobSpec, Priority, Row, RowState, clipped};
+use super::ledger::{Entry, State};
 use super::message::{Done, LeaseName, Outcome};
 use super::queue::Queue;
 use crate::limits::{
@@ -24,6 +24,7 @@ impl Queue {
     ) {
         if let Some(job) = self.ledger.same(&spec).map(|entry| entry.job.id) {
             self.revive(job, out);
+            self.hasten(job, spec.priority, out);
             out.push(Output::Accepted { tag, job });
             return;
         }
@@ -132,6 +133,25 @@ impl Queue {
         }
         if let Some(entry) = self.ledger.get(id) {
             out.push(Output::Store(Change::Update(entry.row())));
+        }
+    }
+
+    /// Makes a job that waits as urgent as it has become.
+    fn hasten(&mut self, id: JobId, priority: Priority, out: &mut Vec<Output>) {
+        let is_later =
+            |entry: &&Entry| entry.state == State::Ready && priority < entry.job.spec.priority;
+        let Some(before) = self.ledger.get(id).filter(is_later).map(|entry| entry.job.clone())
+        else {
+            return;
+        };
+        self.ready.remove(&before);
+        if let Some(job) = self.ledger.get_mut_job(id) {
+            job.spec.priority = priority;
+        }
+        if let Some(entry) = self.ledger.get(id) {
+            let (job, row) = (entry.job.clone(), entry.row());
+            self.wait(&job);
+            out.push(Output::Store(Change::Update(row)));
         }
     }
 

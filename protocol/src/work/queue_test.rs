@@ -302,6 +302,20 @@ fn what_is_in_the_queue_already_is_the_same_job() {
     assert_ne!(accepted(&desk.step(enqueue(4, about(b"x", JobKind::Repair, 1)))), first);
 }
 
+#[test]
+fn what_has_become_more_urgent_comes_before_what_has_not() {
+    let mut desk = Desk::new();
+    let mut lease = begun(&desk.step(enqueue(1, about(b"r", JobKind::Repair, 1)))).unwrap();
+    desk.step(enqueue(2, about(b"x", JobKind::Repair, 1)));
+    let second = accepted(&desk.step(enqueue(3, about(b"y", JobKind::Repair, 1))));
+    let urgent = JobSpec { priority: Priority::Urgent, ..about(b"y", JobKind::Repair, 1) };
+    assert_eq!(accepted(&desk.step(enqueue(4, urgent))), second);
+    // Nor does it fall back.
+    assert_eq!(accepted(&desk.step(enqueue(5, about(b"y", JobKind::Repair, 1)))), second);
+    lease = begun(&desk.finish(lease, Outcome::Done)).unwrap();
+    assert_eq!(lease.job, second);
+}
+
 /// Fails a job until it is given up, and returns what came of the last time.
 fn give_up(desk: &mut Desk) -> Vec<Output> {
     loop {
@@ -409,6 +423,39 @@ fn a_peer_busy_in_the_background_searches_for_nothing_and_still_comes_for_what_i
     desk.step(enqueue(1, about(b"x", JobKind::Repair, 1)));
     desk.step(enqueue(2, about(b"y", JobKind::Replicate, 1)));
     assert_eq!(asks(&desk.hear(2, Message::Load { ask: 0, load })), 0);
+}
+
+#[test]
+fn whoever_is_idle_again_has_its_jobs_back_from_one_that_is_slow() {
+    let mut desk = Desk::new();
+    desk.step(Input::Peers { peers: vec![id(2)] });
+    desk.wait(Duration::from_secs(1));
+    // Given a peer that took jobs of another one, of which it does one at a time.
+    let ask = desk.wait(Duration::from_secs(60)).iter().find_map(|output| {
+        let Output::Send { message: Message::Wait { ask } | Message::Seek { ask, .. }, .. } =
+            output
+        else {
+            return None;
+        };
+        Some(*ask)
+    });
+    let jobs: Vec<Lent> = (1..=5).map(lent).collect();
+    desk.hear(2, Message::Grant { ask: ask.expect("it is idle"), number: 0, jobs, reach: 1 });
+    assert_eq!(desk.queue.taken.len(), 5);
+    // When that other one asks for work, then it is told at once of what it has back: more each time.
+    let mut left = 5;
+    for ask in [7, 8, 9] {
+        let out = desk.hear(2, Message::Steal { ask });
+        let returned = out.iter().find_map(|output| {
+            let Output::Send { message: Message::Report { done, .. }, .. } = output else {
+                return None;
+            };
+            done.iter().all(|done| done.outcome == Outcome::Returned).then_some(done.len())
+        });
+        left -= returned.unwrap_or(0);
+        assert_eq!(desk.queue.taken.len(), left);
+    }
+    assert_eq!(left, 1, "the one that runs");
 }
 
 // ---- Cancelled -----------------------------------------------------------------------------

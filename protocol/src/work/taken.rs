@@ -13,7 +13,8 @@ use crate::{Instant, PeerId};
 
 /// How long what is done may wait for more to be reported with it. Until then a crash has it done again.
 const REPORT_DELAY: Duration = Duration::from_secs(2);
-/// The same for a job that somebody waits for: as long as others that end together may take to be noted.
+/// The same for a job that somebody waits for, and for the last one of a queue: as long as others that end together may take
+/// to be noted.
 const URGENT_REPORT_DELAY: Duration = Duration::from_millis(2);
 /// How often a lease is renewed: three reports may be lost.
 const RENEW_EVERY: Duration = Duration::from_secs(WORK_LEASE.as_secs() / 4);
@@ -94,6 +95,16 @@ impl Taken {
         Some(Lent { lease_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX), ..loan.lent })
     }
 
+    /// Takes a job out that goes back to its queue, which is told at once.
+    pub(super) fn give_back(&mut self, now: Instant, id: JobId) -> Option<Lent> {
+        let lent = self.loans.get(&id)?.lent.clone();
+        self.end(now, LeaseName { job: id, token: lent.token }, Outcome::Returned);
+        if let Some(account) = self.accounts.get_mut(&id.origin) {
+            account.report_at = Some(now);
+        }
+        Some(lent)
+    }
+
     /// Notes what is to be reported of a job, and takes it out.
     pub(super) fn end(&mut self, now: Instant, lease: LeaseName, outcome: Outcome) {
         let id = lease.job;
@@ -106,6 +117,10 @@ impl Taken {
         }
         let account = self.accounts.entry(id.origin).or_default();
         account.done.push(Done { lease, outcome });
+        if account.held == 0 {
+            // Nothing else is to be reported with it, and its queue may wait for it to begin more.
+            delay = URGENT_REPORT_DELAY;
+        }
         let report_at =
             if account.done.len() >= WORK_REPORT_JOBS_MAX / 2 { now } else { now.after(delay) };
         account.report_at = Some(account.report_at.map_or(report_at, |at| at.min(report_at)));
