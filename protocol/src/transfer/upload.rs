@@ -310,7 +310,7 @@ impl Upload {
         let Some(copies) = self.blocks.remove(&cid) else { return };
         out.extend(copies.outstanding().map(|peer| UploadOutput::Cancel { cid, peer }));
         self.recent.insert(cid, copies.stored_count());
-        if copies.stored_count() < self.config.replicas.get().into() {
+        if copies.stored_count() < self.config.replicas.get() {
             let (bytes_len, stored) = (copies.bytes_len, copies.stored_peers().collect());
             out.push(UploadOutput::CopiesLack { cid, bytes_len, stored });
         }

@@ -274,7 +274,7 @@ fn run(seed: u64, counts_duplicates: bool) -> Result<End, String> {
                     if holders < *copies {
                         return Err(format!("{copies} copies told, {holders} there"));
                     }
-                    if (*copies < usize::from(replicas.get())) != lacking.contains(cid) {
+                    if (*copies < replicas.get()) != lacking.contains(cid) {
                         return Err(format!("{copies} copies, and not told that some lack"));
                     }
                 }

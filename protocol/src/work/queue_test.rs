@@ -379,8 +379,8 @@ fn work_that_is_found_again_ends_without_a_letter_where_there_is_no_room_for_one
 fn jobs_in_the_background_and_those_that_somebody_waits_for_do_not_hold_each_other_up() {
     let mut desk = Desk::new();
     for number in 0..3 {
-        desk.step(enqueue(number, about(&[b'b'], JobKind::Repair, number as u8)));
-        desk.step(enqueue(number, about(&[b'f'], JobKind::Replicate, number as u8)));
+        desk.step(enqueue(number.into(), about(b"b", JobKind::Repair, number)));
+        desk.step(enqueue(number.into(), about(b"f", JobKind::Replicate, number)));
     }
     let kinds = |desk: &Desk| {
         let running = desk.queue.running.keys().map(|id| desk.queue.job(*id).unwrap().spec.kind);

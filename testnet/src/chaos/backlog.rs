@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::Cid;
-use protocol::api::Queue;
+use protocol::api::{Queue, RepairStatus};
 
 use super::client::shoal;
 use super::scale::{is_full, scaled};
@@ -100,8 +100,21 @@ async fn work_off(ctx: &Ctx, stage: &mut Stage, run: Run) -> anyhow::Result<Dura
     }
     let log = stage.node(VICTIM)?.log.clone();
     let logged = std::fs::metadata(&log)?.len();
-    let damaged = damage_all(stage)?;
     stage.net().restart_all(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    // What peers compare after a start would find what is damaged too, and have it copied by others than the victim.
+    for url in stage.urls() {
+        until(PATIENCE, async || {
+            let status = ctx.http.get(&format!("{url}/api/v1/repair")).await?;
+            let status: RepairStatus = serde_json::from_str(&status)?;
+            let rounds = ctx.http.metric(&url, "shoal_repair_rounds_total").await?;
+            let is_calm = rounds > 0 && status.blocks_missing_copies == 0 && !status.is_more;
+            ensure!(is_calm, "after {rounds} comparisons {status:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    // Under a running daemon, which has the files open.
+    let damaged = damage_all(stage)?;
 
     let url = stage.url(VICTIM)?;
     // As long as it would take alone, and some.
