@@ -121,6 +121,6 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Cluster(what) => cluster::run(endpoints, what, json).await,
         Command::Repair(what) => repair::run(endpoints, what, json).await,
         Command::Scrub(what) => repair::scrub(endpoints, what, json).await,
-        Command::Queue => queue::run(endpoints, json).await,
+        Command::Queue { what } => queue::run(endpoints, what.as_ref(), json).await,
     }
 }

@@ -1,23 +1,70 @@
-//! `shoal queue`: the work that waits at a peer, who took some of it, and what was given up.
+//! `shoal queue`: the work that waits at a peer, who took some of it, what was given up, and what becomes of that.
 
 use protocol::api::{DeadLetter, Moved, Queue};
+use reqwest::Method;
 
+use crate::args::{Letters, QueueCommand};
 use crate::endpoint::Endpoints;
 use crate::failure::Failure;
 use crate::output;
 use crate::question::Question;
 use crate::repair::seconds;
 
-/// Shows the queue of the first peer that answers.
+/// Shows the queue of the first peer that answers, or settles what it gave up.
 ///
 /// # Errors
 /// The most telling of the peers' refusals.
-pub(crate) async fn run(endpoints: &Endpoints, json: bool) -> Result<(), Failure> {
-    let queue: Queue = Question::get("queue", "read the queue").ask(endpoints).await?;
-    if json {
-        return output::json(&queue);
+pub(crate) async fn run(
+    endpoints: &Endpoints,
+    what: Option<&QueueCommand>,
+    json: bool,
+) -> Result<(), Failure> {
+    match what {
+        None => {
+            let queue = queue(endpoints).await?;
+            if json {
+                return output::json(&queue);
+            }
+            lines(&queue).iter().try_for_each(|line| output::line(&output::plain(line)))
+        }
+        Some(QueueCommand::Retry(letters)) => {
+            let retry = |job| {
+                let (path, doing) = (format!("queue/{job}/retry"), format!("try job {job} again"));
+                Question::change(Method::POST, path, doing)
+            };
+            settle(endpoints, letters, retry, json).await
+        }
+        Some(QueueCommand::Forget(letters)) => {
+            let forget = |job| {
+                let (path, doing) = (format!("queue/{job}"), format!("forget job {job}"));
+                Question::change(Method::DELETE, path, doing)
+            };
+            settle(endpoints, letters, forget, json).await
+        }
     }
-    lines(&queue).iter().try_for_each(|line| output::line(&output::plain(line)))
+}
+
+async fn queue(endpoints: &Endpoints) -> Result<Queue, Failure> {
+    Ok(Question::get("queue", "read the queue").ask(endpoints).await?)
+}
+
+/// Asks for something for each of the jobs, and shows the queue after that where JSON is wanted.
+async fn settle(
+    endpoints: &Endpoints,
+    letters: &Letters,
+    question: impl Fn(u64) -> Question,
+    json: bool,
+) -> Result<(), Failure> {
+    let jobs = if letters.all {
+        let dead = queue(endpoints).await?.dead_letters;
+        dead.into_iter().map(|letter| letter.number).collect()
+    } else {
+        letters.jobs.clone()
+    };
+    for job in jobs {
+        question(job).tell(endpoints).await?;
+    }
+    if json { output::json(&queue(endpoints).await?) } else { Ok(()) }
 }
 
 fn lines(queue: &Queue) -> Vec<String> {

@@ -34,7 +34,7 @@ use crate::rpc::{Rpc, RpcMetrics, dispatch};
 use crate::serve::PeerHandler;
 use crate::sessions::Sessions;
 use crate::store::{self, Store, StoreSettings, Usage};
-use crate::work::{self, Work};
+use crate::work::{self, LetterWish, Work};
 
 /// How often a peer tells how much it holds. Others use it for display only.
 const USAGE_INTERVAL: Duration = Duration::from_secs(2);
@@ -243,6 +243,14 @@ impl<E: Env> Node<E> {
         let (summary, letters) = self.context.work.look().await?;
         let (own, now) = (self.context.peers.view().own(), self.context.env.wall());
         Ok(api::Queue::of(own, now, &summary, &letters))
+    }
+
+    /// Tries a job of this peer's queue again that was given up, or forgets it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such job; [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn settle_letter(&self, number: u64, wish: LetterWish) -> Result<(), Fault> {
+        self.context.work.settle_letter(number, wish).await
     }
 
     /// Returns how repair stands in the partitions that this peer sees to, and how its scrub stands.

@@ -156,6 +156,27 @@ pub(crate) enum ScrubCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Try jobs again that were given up
+    #[command(after_help = "Example: shoal queue retry --all --endpoint http://127.0.0.1:4790\n\n\
+                      What is not wanted any more by then ends at once.")]
+    Retry(Letters),
+    /// Forget jobs that were given up; a copy that lacks is found again by the next comparison of peers
+    #[command(after_help = "Example: shoal queue forget 17 --endpoint http://127.0.0.1:4790")]
+    Forget(Letters),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Letters {
+    /// Their numbers, as `shoal queue` prints them
+    #[arg(value_name = "JOB", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) jobs: Vec<u64>,
+    /// All that the peer shows
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Show the cluster and its peers
     #[command(after_help = "Example: shoal cluster status")]

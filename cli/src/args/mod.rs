@@ -10,8 +10,8 @@ mod value;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use admin::{
-    BucketCommand, BucketSettings, ClusterCommand, Invite, KeyCommand, Lock, PeerChange,
-    RepairCommand, ScrubCommand, UserCommand,
+    BucketCommand, BucketSettings, ClusterCommand, Invite, KeyCommand, Letters, Lock, PeerChange,
+    QueueCommand, RepairCommand, ScrubCommand, UserCommand,
 };
 pub(crate) use object::{
     Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Remove, Restore,
@@ -166,7 +166,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example: shoal queue --json\n\n\
                       Each peer has a queue of its own, and the one that answers tells of its: name each with \
                       --endpoint to see its own.")]
-    Queue,
+    Queue {
+        #[command(subcommand)]
+        what: Option<QueueCommand>,
+    },
 }
 
 #[cfg(test)]
@@ -236,6 +239,8 @@ mod tests {
             "shoal scrub status --json",
             "shoal queue",
             "shoal queue --json",
+            "shoal queue retry 1 2 --endpoint http://a",
+            "shoal queue forget --all",
             "shoal cluster peers",
             "shoal cluster invite --label l --valid-for 1h",
             "shoal cluster drain p --wait 10m",
@@ -272,6 +277,9 @@ mod tests {
             "shoal cluster set p",
             "shoal stat word",
             "shoal queue p",
+            "shoal queue retry",
+            "shoal queue retry --all 7",
+            "shoal queue forget x",
         ] {
             assert!(!is_read(line), "{line}");
         }

@@ -28,8 +28,19 @@ pub(super) enum Command {
     Peers(Vec<PeerId>),
     /// This one is gone, or has started again.
     Gone(PeerId),
+    /// Do something with a job that was given up, by its number.
+    Letter { number: u64, wish: LetterWish, reply: oneshot::Sender<Result<(), Fault>> },
     /// How does it look?
     Look(oneshot::Sender<(Summary, Vec<DeadLetter>)>),
+}
+
+/// What somebody wants of a job that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterWish {
+    /// That it is tried again, from its first attempt.
+    Retry,
+    /// That it is forgotten.
+    Forget,
 }
 
 /// Who waits for the end of a job: why it was given up, if it was.
@@ -140,6 +151,16 @@ impl Work {
         let (reply, seen) = oneshot::channel();
         self.tell(Command::Look(reply)).await?;
         seen.await.map_err(|_| stopping())
+    }
+
+    /// Tries a job again that was given up, or forgets it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when this peer's queue has no such job; [`Kind::Unavailable`] when the peer shuts down.
+    pub async fn settle_letter(&self, number: u64, wish: LetterWish) -> Result<(), Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Letter { number, wish, reply }).await?;
+        answer.await.map_err(|_| stopping())?
     }
 
     /// Returns what is counted, to be registered.

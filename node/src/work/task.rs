@@ -13,7 +13,7 @@ use protocol::{Fault, Kind, PeerId};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, warn};
 
-use super::handle::{Command, Ended, Inbox, Task};
+use super::handle::{Command, Ended, Inbox, LetterWish, Task};
 use super::rows;
 use crate::env::{Batch, Disk, DiskError, Durability, Env, Net};
 
@@ -38,6 +38,8 @@ struct Shell<E: Env> {
     /// Those that wait for the end of a job. Whoever lets many wait for one bounds them.
     awaited: BTreeMap<JobId, Vec<Ended>>,
     tag: u64,
+    /// From where on numbers are drawn after a restart, where the disk was too full to note it.
+    numbers_owed: Option<Change>,
     sends: Arc<Semaphore>,
 }
 
@@ -62,6 +64,7 @@ pub(crate) async fn run<E: Env>(
         asked: BTreeMap::new(),
         awaited: BTreeMap::new(),
         tag: 0,
+        numbers_owed: None,
         sends: Arc::new(Semaphore::new(SENDS_MAX)),
     };
     shell.run().await;
@@ -124,6 +127,19 @@ impl<E: Env> Shell<E> {
             },
             Command::Peers(peers) => Input::Peers { peers },
             Command::Gone(peer) => Input::Gone { peer },
+            Command::Letter { number, wish, reply } => {
+                let job = JobId { origin: self.env.net().local_peer(), number };
+                if !self.queue.is_dead_letter(job) {
+                    let detail = format!("this peer's queue has no job {number} that was given up");
+                    reply.send(Err(Fault::new(Kind::NotFound, detail))).ok();
+                    return;
+                }
+                reply.send(Ok(())).ok();
+                match wish {
+                    LetterWish::Retry => Input::Revive { job },
+                    LetterWish::Forget => Input::Cancel { job },
+                }
+            }
             Command::Look(reply) => {
                 let letters = self.queue.dead_letters().collect();
                 // Whoever asked may have gone, here and below.
@@ -153,8 +169,15 @@ impl<E: Env> Shell<E> {
         let mut more = Vec::new();
         let is_change = |output: &Output| matches!(output, Output::Store(_));
         let (changes, rest): (Vec<_>, Vec<_>) = out.into_iter().partition(is_change);
-        let changes: Vec<Change> = changes.into_iter().filter_map(change_of).collect();
+        let owed = self.numbers_owed.take().into_iter();
+        let changes: Vec<Change> =
+            owed.chain(changes.into_iter().filter_map(change_of)).collect();
         let is_stored = changes.is_empty() || self.store(&changes).await?;
+        if !is_stored {
+            // A number that was drawn before a crash is never drawn again, whatever else was lost.
+            let is_numbers = |change: &&Change| matches!(change, Change::Numbers(_));
+            self.numbers_owed = changes.iter().rfind(is_numbers).cloned();
+        }
         let is_new = |job: JobId| {
             let adds = |change: &Change| matches!(change, Change::Add(row) if row.job.id == job);
             changes.iter().any(adds)

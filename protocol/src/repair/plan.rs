@@ -12,7 +12,7 @@ use super::findings::Repair;
 use super::row::{Row, RowKey};
 use crate::limits::{REPAIR_ROWS_MAX, REPAIR_SETTLE, REPLICAS_MAX};
 use crate::placement::Partition;
-use crate::{Instant, PeerId};
+use crate::{Cid, Codec, Instant, OwnerId, PeerId};
 
 /// What is repaired where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,16 @@ pub struct RepairId {
     /// Who lacks it.
     pub target: PeerId,
 }
+
+impl RepairId {
+    /// Returns the least one of a reference.
+    const fn first(row: RowKey) -> Self {
+        Self { row, root: false, target: PeerId::from_public_key([0; 32]) }
+    }
+}
+
+/// The least owner.
+const OWNER_FIRST: OwnerId = OwnerId::from_bytes([0; 16]);
 
 /// How urgent a repair is: lower is more so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +48,8 @@ struct Rank {
 pub struct Plan {
     waiting: BTreeMap<Rank, Repair>,
     ranks: BTreeMap<RepairId, Rank>,
-    under_way: BTreeMap<RepairId, Repair>,
+    /// Each with when it began to lack.
+    under_way: BTreeMap<RepairId, (Instant, Repair)>,
     settle: Duration,
     repairs_max: usize,
 }
@@ -77,19 +88,18 @@ impl Plan {
         for rank in before.values() {
             self.waiting.remove(rank);
         }
-        let mut begun: BTreeMap<RepairId, Repair> =
+        let mut begun: BTreeMap<RepairId, (Instant, Repair)> =
             self.under_way.extract_if(.., |id, _| is_old(id)).collect();
         let mut stopped = Vec::new();
         for repair in repairs {
             let id = repair.id();
             match begun.remove(&id).or_else(|| self.under_way.remove(&id)) {
-                Some(known) if known.copies <= repair.copies => {
+                Some(known) if known.1.copies <= repair.copies => {
                     self.under_way.insert(id, known);
                 }
-                Some(_) => {
+                Some((since, _)) => {
                     stopped.push(id);
-                    // It has settled already.
-                    self.insert(Instant::ZERO, repair);
+                    self.insert(since, repair);
                 }
                 None => {
                     let known = before.get(&id).or_else(|| self.ranks.get(&id));
@@ -101,9 +111,16 @@ impl Plan {
         stopped
     }
 
-    /// Notes that a repair that was under way came to its end.
-    pub fn ended(&mut self, id: RepairId) {
-        self.under_way.remove(&id);
+    /// Notes that a repair that was under way came to its end. Returns the bytes that lack for it alone: none while the same
+    /// block lacks at the same peer for another owner, whose repair ends with the same copy.
+    pub fn ended(&mut self, id: RepairId) -> u64 {
+        let Some((_, repair)) = self.under_way.remove(&id) else { return 0 };
+        let first = RepairId::first(RowKey { cid: id.row.cid, owner: OWNER_FIRST });
+        let is_of_same = |other: &&RepairId| other.row.cid == id.row.cid;
+        let waiting = self.ranks.range(first..).map(|(other, _)| other).take_while(is_of_same);
+        let begun = self.under_way.range(first..).map(|(other, _)| other).take_while(is_of_same);
+        let lacks_still = waiting.chain(begun).any(|other| other.target == id.target);
+        if lacks_still { 0 } else { repair.row.bytes.into() }
     }
 
     fn insert(&mut self, since: Instant, repair: Repair) {
@@ -140,7 +157,7 @@ impl Plan {
         let id = self.peek(now).map(|(_, repair)| repair.id())?;
         let rank = self.ranks.remove(&id)?;
         let repair = self.waiting.remove(&rank)?;
-        self.under_way.insert(id, repair.clone());
+        self.under_way.insert(id, (rank.since, repair.clone()));
         Some((rank.since, repair))
     }
 
@@ -152,12 +169,8 @@ impl Plan {
 
     /// Returns the eldest repair for each number of copies, fewest first.
     fn eldest(&self) -> impl Iterator<Item = (&Rank, &Repair)> {
-        let cid = crate::Cid::from_digest(crate::Codec::Raw, [0; 32]);
-        let least = RepairId {
-            row: RowKey { cid, owner: crate::OwnerId::from_bytes([0; 16]) },
-            root: false,
-            target: PeerId::from_public_key([0; 32]),
-        };
+        let cid = Cid::from_digest(Codec::Raw, [0; 32]);
+        let least = RepairId::first(RowKey { cid, owner: OWNER_FIRST });
         (0..=REPLICAS_MAX).filter_map(move |copies| {
             let from = Rank { copies, since: Instant::ZERO, id: least };
             self.waiting.range(from..).next().filter(|(rank, _)| rank.copies == copies)
@@ -167,7 +180,7 @@ impl Plan {
     /// Returns the repairs that wait, and then those under way, each in the order of blocks.
     pub fn repairs(&self) -> impl Iterator<Item = &Repair> {
         let waiting = self.ranks.values().filter_map(|rank| self.waiting.get(rank));
-        waiting.chain(self.under_way.values())
+        waiting.chain(self.under_way.values().map(|(_, repair)| repair))
     }
 
     /// Says whether nothing waits, and nothing is under way.

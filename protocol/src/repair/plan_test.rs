@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{Plan, Repair};
 use crate::limits::REPAIR_SETTLE;
-use crate::repair::testing::{peer, row, secs};
+use crate::repair::Row;
+use crate::repair::testing::{owner, peer, row, secs};
 use crate::{Instant, Prng};
 
 fn repair(prng: &mut Prng, copies: u8) -> Repair {
@@ -111,11 +112,28 @@ fn what_is_under_way_does_not_begin_twice_and_ends_when_nobody_lacks_it() {
     stopped.sort_unstable();
     expected.sort_unstable();
     assert_eq!(stopped, expected);
-    assert_eq!(plan.take(secs(2)).map(|(_, repair)| repair), Some(urgent.clone()));
+    // It has waited long enough already.
+    assert_eq!(plan.take(secs(2)), Some((secs(1), urgent.clone())));
     assert_eq!((plan.take(secs(2)), plan.repairs().count()), (None, 3));
 
     for repair in [stays, urgent, elsewhere] {
         plan.ended(repair.id());
     }
     assert!(plan.is_empty());
+}
+
+#[test]
+fn what_ended_lacks_no_more_unless_another_owner_of_the_block_waits_for_it() {
+    let mut prng = Prng::new(1);
+    let mut plan = plan();
+    let one = repair(&mut prng, 1);
+    let shared = Repair { row: Row { owner: owner(9), ..one.row }, ..one.clone() };
+    let elsewhere = Repair { target: peer(3), ..one.clone() };
+    plan.update(secs(1), |_| true, vec![one.clone(), shared.clone(), elsewhere.clone()]);
+    while plan.take(secs(1)).is_some() {}
+    let bytes = u64::from(one.row.bytes);
+    assert_eq!(plan.ended(one.id()), 0);
+    assert_eq!(plan.ended(elsewhere.id()), bytes);
+    assert_eq!(plan.ended(shared.id()), bytes);
+    assert_eq!(plan.ended(shared.id()), 0, "it had ended");
 }

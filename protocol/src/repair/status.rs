@@ -13,7 +13,7 @@ use super::plan::Plan;
 use crate::limits::REPLICAS_MAX;
 use crate::{Cid, Instant, PeerId};
 
-/// Time over which the rate is the mean.
+/// Longest time over which the rate is the mean.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Parts of the window that are counted apart.
@@ -26,7 +26,8 @@ pub struct RepairStatus {
     pub blocks_missing_copies: u64,
     /// Bytes that are to be copied for them.
     pub bytes_missing: u64,
-    /// Bytes that were copied per second, over the last minute.
+    /// Bytes of those that lacked and were copied per second, by whichever peer, over the last minute or since the first of
+    /// them.
     pub rate_bytes_per_s: u64,
     /// Milliseconds until all is copied at this rate; absent while there is no rate to tell by.
     pub left_ms: Option<u64>,
@@ -153,6 +154,9 @@ impl Meter {
 
     /// Notes that so many bytes were copied.
     pub fn copied(&mut self, now: Instant, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         let part = part_of(now);
         match self.parts.back_mut() {
             Some((last, sum)) if *last >= part => *sum = sum.saturating_add(bytes),
@@ -163,13 +167,16 @@ impl Meter {
         }
     }
 
-    /// Returns the bytes per second over the last minute.
+    /// Returns the bytes per second over the last minute, or since the first that were copied in it.
     #[must_use]
     pub fn bytes_per_second(&self, now: Instant) -> u64 {
-        let first = (part_of(now) + 1).saturating_sub(u64::from(PARTS));
-        let recent = self.parts.iter().filter(|(part, _)| *part >= first);
+        let part = part_of(now);
+        let first = (part + 1).saturating_sub(u64::from(PARTS));
+        let mut recent = self.parts.iter().filter(|(part, _)| *part >= first).peekable();
+        let Some((begun, _)) = recent.peek() else { return 0 };
+        let parts = (part + 1).saturating_sub(*begun);
         let bytes = recent.fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        bytes / WINDOW.as_secs()
+        bytes / parts.saturating_mul((WINDOW / PARTS).as_secs()).max(1)
     }
 }
 

@@ -76,6 +76,19 @@ fn a_meter_tells_the_mean_of_the_last_minute() {
 }
 
 #[test]
+fn a_meter_tells_the_rate_of_what_has_just_begun() {
+    let mut meter = Meter::new();
+    assert_eq!(meter.bytes_per_second(secs(100)), 0);
+    meter.copied(secs(100), 5_000);
+    assert_eq!(meter.bytes_per_second(secs(104)), 1_000);
+    assert_eq!(meter.bytes_per_second(secs(109)), 500);
+    // Looks that find nothing tell nothing.
+    (110..120).for_each(|second| meter.copied(secs(second), 0));
+    meter.copied(secs(120), 20_000);
+    assert_eq!(meter.bytes_per_second(secs(124)), 1_000);
+}
+
+#[test]
 fn the_json_is_what_clients_read() {
     let json = serde_json::to_value(status(&plan_of(&[]), 5, false)).unwrap();
     for field in ["blocks_missing_copies", "bytes_missing", "rate_bytes_per_s", "left_ms", "scrub"]

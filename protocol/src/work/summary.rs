@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::job::{Job, JobKind};
+use super::job::{Job, JobId, JobKind};
 use super::ledger::State;
 use super::message::Lent;
 use super::queue::Queue;
@@ -123,6 +123,12 @@ impl Queue {
             summary.oldest = Some(summary.oldest.map_or(created, |oldest| oldest.min(created)));
         }
         summary
+    }
+
+    /// Says whether a job of this peer was given up.
+    #[must_use]
+    pub fn is_dead_letter(&self, job: JobId) -> bool {
+        self.ledger.get(job).is_some_and(|entry| matches!(entry.state, State::Dead { .. }))
     }
 
     /// Returns the jobs that were given up, in the order of their names. Cost: O(jobs).

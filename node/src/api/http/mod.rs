@@ -88,7 +88,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(cluster::peers, cluster::add))
         .routes(routes!(repair::show))
         .routes(routes!(repair::scrub))
-        .routes(routes!(queue::show));
+        .routes(routes!(queue::show))
+        .routes(routes!(queue::retry))
+        .routes(routes!(queue::forget));
     let unconditional = middleware::from_fn(params::unconditional);
     let guarded = objects.merge(others.route_layer(unconditional.clone()));
     let local = middleware::from_fn_with_state(Arc::clone(&api), auth::guard_local);

@@ -45,8 +45,6 @@ struct Healer<E: Env> {
     /// Partitions that this peer should not hold, in order.
     strays: Vec<Partition>,
     meter: Meter,
-    /// Bytes that this peer had copied when it last looked.
-    bytes_copied: u64,
     /// At most one.
     rounds: FuturesUnordered<BoxFuture<'static, Result<Round, Fault>>>,
     jobs: FuturesUnordered<Job>,
@@ -74,7 +72,6 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
         plan: Plan::new(settings.settle, REPAIR_ROWS_MAX),
         strays: Vec::new(),
         meter: Meter::new(),
-        bytes_copied: 0,
         rounds: FuturesUnordered::new(),
         jobs: FuturesUnordered::new(),
         aborts: BTreeMap::new(),
@@ -113,7 +110,7 @@ pub(crate) async fn heal<E: Env>(context: Context<E>, settings: HealSettings, in
 }
 
 impl<E: Env> Healer<E> {
-    /// Looks who is there, and what this peer copied.
+    /// Looks who is there.
     fn look(&mut self, now: Instant) {
         let epoch = self.watch.scope().epoch;
         if self.watch.look(now, &self.context.peers.view()) {
@@ -122,9 +119,6 @@ impl<E: Env> Healer<E> {
         if self.watch.scope().epoch != epoch {
             self.departing.from = now.after(self.settle);
         }
-        let copied = self.metrics.bytes.get();
-        self.meter.copied(now, copied - self.bytes_copied);
-        self.bytes_copied = copied;
         if self.is_to_confirm && self.plan.is_empty() {
             self.is_to_confirm = false;
             self.next.confirm(now);
@@ -213,9 +207,10 @@ impl<E: Env> Healer<E> {
 
     fn ended(&mut self, id: RepairId, outcome: Result<(), Fault>) {
         self.aborts.remove(&id);
-        self.plan.ended(id);
+        let bytes = self.plan.ended(id);
         match outcome {
             Ok(()) => {
+                self.meter.copied(self.context.env.now(), bytes);
                 self.is_to_confirm = true;
                 self.next.repaired();
             }
