@@ -8,7 +8,7 @@ mod metrics;
 mod rows;
 mod task;
 
-pub use handle::{LetterWish, Work};
 pub(crate) use handle::{Inbox, Task};
+pub use handle::{LetterWish, Work};
 pub use metrics::WorkMetrics;
 pub(crate) use task::{Suiting, run};

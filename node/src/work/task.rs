@@ -170,8 +170,7 @@ impl<E: Env> Shell<E> {
         let is_change = |output: &Output| matches!(output, Output::Store(_));
         let (changes, rest): (Vec<_>, Vec<_>) = out.into_iter().partition(is_change);
         let owed = self.numbers_owed.take().into_iter();
-        let changes: Vec<Change> =
-            owed.chain(changes.into_iter().filter_map(change_of)).collect();
+        let changes: Vec<Change> = owed.chain(changes.into_iter().filter_map(change_of)).collect();
         let is_stored = changes.is_empty() || self.store(&changes).await?;
         if !is_stored {
             // A number that was drawn before a crash is never drawn again, whatever else was lost.

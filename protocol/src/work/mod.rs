@@ -35,6 +35,12 @@ pub use summary::{DeadLetter, Summary, Tally};
 #[cfg(test)]
 mod faults_test;
 #[cfg(test)]
+mod format_test;
+#[cfg(test)]
+mod found_again_test;
+#[cfg(test)]
+mod lend_test;
+#[cfg(test)]
 mod queue_test;
 #[cfg(test)]
 mod testing;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use protocol::api::Problem;
+use protocol::api::{Problem, Queue};
 use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
+
+use crate::http::Http;
 
 /// How long a request may take: longer than a peer tries on behalf of its client.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
@@ -103,4 +105,9 @@ pub(super) async fn ask(request: RequestBuilder) -> Reply {
         Err(fault) if fault.is_connect() => Reply::NotSent,
         Err(fault) => Reply::Unknown(format!("{:#}", anyhow::Error::from(fault))),
     }
+}
+
+/// Returns the work that waits at a peer.
+pub(super) async fn queue(http: &Http, url: &str) -> anyhow::Result<Queue> {
+    Ok(serde_json::from_str(&http.get(&format!("{url}/api/v1/queue")).await?)?)
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::Cid;
-use protocol::api::{Queue, RepairStatus};
+use protocol::api::RepairStatus;
 
+use super::ask::queue;
 use super::client::shoal;
 use super::scale::{is_full, scaled};
 use super::segments::{Damage, Record, records};
@@ -132,7 +133,7 @@ async fn work_off(ctx: &Ctx, stage: &mut Stage, run: Run) -> anyhow::Result<Dura
         kill_both(ctx, stage).await?;
     }
     until(alone + PATIENCE, async || {
-        let queue = queue(ctx, &url).await?;
+        let queue = queue(&ctx.http, &url).await?;
         ensure!(queue.dead == 0, "given up: {:?}", queue.dead_letters);
         ensure!(queue.by_kind.values().all(|count| *count == 0), "{:?} are left", queue.by_kind);
         Ok(())
@@ -146,7 +147,7 @@ async fn work_off(ctx: &Ctx, stage: &mut Stage, run: Run) -> anyhow::Result<Dura
         ensure!(record.is_whole(cid)?, "{cid} is damaged");
     }
     once_each(&std::fs::read(&log)?[usize::try_from(logged)?..])?;
-    let given = queue(ctx, &url).await?.given;
+    let given = queue(&ctx.http, &url).await?.given;
     let is_alone = given.iter().all(|moved| moved.jobs == 0);
     ensure!(is_alone == (run == Run::Alone), "{run:?}, and it gave {given:?}");
     Ok(took)
@@ -158,7 +159,7 @@ async fn kill_both(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     let mut thief = String::new();
     until(PATIENCE, async || {
         for name in stage.names() {
-            if queue(ctx, &stage.url(&name)?).await?.taken > 0 {
+            if queue(&ctx.http, &stage.url(&name)?).await?.taken > 0 {
                 thief = name;
                 return Ok(());
             }
@@ -167,13 +168,13 @@ async fn kill_both(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
     })
     .await?;
     stage.net().kill(&thief)?;
-    let left = queue(ctx, &victim).await?.by_kind.values().sum::<u64>();
+    let left = queue(&ctx.http, &victim).await?.by_kind.values().sum::<u64>();
     ensure!(left > 0, "the work was done before anybody was killed");
     stage.net().kill(VICTIM)?;
     stage.net().restart(VICTIM).await?;
     stage.net().restart(&thief).await?;
     let url = stage.url(VICTIM)?;
-    let left = queue(ctx, &url).await?.by_kind.values().sum::<u64>();
+    let left = queue(&ctx.http, &url).await?.by_kind.values().sum::<u64>();
     ensure!(left > 0, "nothing was left when both were back");
     ctx.note(format!("{left} jobs were left when the thief and the victim were back"));
     Ok(())
@@ -223,9 +224,4 @@ fn once_each(log: &[u8]) -> anyhow::Result<()> {
     ensure!(twice.is_none(), "written anew more than once: {twice:?}");
     ensure!(!written.is_empty(), "the log tells of no copy");
     Ok(())
-}
-
-async fn queue(ctx: &Ctx, url: &str) -> anyhow::Result<Queue> {
-    let text = ctx.http.get(&format!("{url}/api/v1/queue")).await?;
-    Ok(serde_json::from_str(&text)?)
 }

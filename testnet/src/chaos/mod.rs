@@ -20,6 +20,7 @@ mod histories;
 mod hostile;
 mod joins;
 mod leader;
+mod letters;
 mod locks;
 mod members;
 mod paused;

@@ -4,8 +4,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use protocol::api::{Queue, Stored};
+use protocol::api::Stored;
 
+use super::ask::queue;
 use super::stage::{Ctx, Stage};
 use super::views::running_names;
 use super::wait::{PATIENCE, until};
@@ -60,12 +61,12 @@ async fn sent_once(ctx: &Ctx, stage: &Stage) -> anyhow::Result<()> {
     ctx.http.check(&stage.url("a3")?, &cid, content).await?;
 
     // Who took what from whom is told by both.
-    let given = queue(ctx, &url).await?.given;
+    let given = queue(&ctx.http, &url).await?.given;
     let took: u64 = given.iter().map(|moved| moved.jobs).sum();
     ensure!(took >= BLOCKS / 2, "{took} jobs were taken of {BLOCKS} blocks");
     let mut got = 0;
     for name in ["a1", "a2", "a3", "a4"] {
-        let of_others = queue(ctx, &stage.url(name)?).await?.got;
+        let of_others = queue(&ctx.http, &stage.url(name)?).await?.got;
         got += of_others.iter().map(|moved| moved.jobs).sum::<u64>();
     }
     ensure!(got == took, "{took} jobs were given, and {got} taken");
@@ -152,18 +153,13 @@ async fn gateway_killed(ctx: &Ctx, stage: &mut Stage) -> anyhow::Result<()> {
 /// Waits until nothing is left in a queue, and nothing was given up.
 async fn empty(ctx: &Ctx, url: &str) -> anyhow::Result<()> {
     until(QUEUE_PATIENCE, async || {
-        let queue = queue(ctx, url).await?;
+        let queue = queue(&ctx.http, url).await?;
         ensure!(queue.dead == 0, "given up: {:?}", queue.dead_letters);
         ensure!(queue.by_kind.values().all(|count| *count == 0), "{queue:?}");
         Ok(())
     })
     .await
     .map(drop)
-}
-
-async fn queue(ctx: &Ctx, url: &str) -> anyhow::Result<Queue> {
-    let text = ctx.http.get(&format!("{url}/api/v1/queue")).await?;
-    Ok(serde_json::from_str(&text)?)
 }
 
 /// Returns the bytes of blocks and their questions that a peer has sent to others.
