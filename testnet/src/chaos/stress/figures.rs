@@ -1,4 +1,4 @@
-//! How long requests took, and what memory daemons have. Never: judges.
+//! How long requests took. Never: judges.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

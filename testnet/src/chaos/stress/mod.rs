@@ -5,6 +5,7 @@
 
 mod client;
 mod figures;
+mod memory;
 mod objects;
 
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use reqwest::Method;
 use tokio::task::JoinSet;
 
 use self::client::{Client, World};
+use self::memory::Memory;
 use self::objects::BUCKET;
 use super::ask::send;
 use super::scale::scaled;
 use super::stage::{Ctx, Stage};
 use super::wait::{Watch, pause};
 use crate::harness::UpOptions;
-use crate::process;
 
 /// Objects, and requests beside those that make them.
 const OBJECTS: [u32; 2] = [500, 10_000];
@@ -43,10 +44,16 @@ const DEAD: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 /// See [`DEAD`].
 const CALM: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(20)];
 
-/// Requests of a day that come before its memory is looked at for the first time, of so many.
+/// Requests of a day that come before the first peer is killed, one part of so many.
 const WARM_PART: u64 = 5;
 
-/// Memory may grow by one part of so many from then on, in a whole run.
+/// Parts of a day whose mean memory is told. In the first ones caches and write buffers fill, which all have a bound.
+const PARTS: usize = 10;
+
+/// Of these the one that the last is compared with.
+const FULL_PART: usize = 4;
+
+/// Memory may grow by one part of so many in between, in a whole run.
 const DRIFT_PART: u64 = 20;
 
 /// See the module.
@@ -62,14 +69,15 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
 
     let requests = scaled(REQUESTS[0], REQUESTS[1]);
     let watch = Watch::start();
-    work(&world, requests / WARM_PART).await?;
-    let before = memory(&stage)?;
-    let (kills, ()) = {
+    // This one lives through all of it.
+    let memory = Memory::of(stage.node("a0")?.pid);
+    memory.watch(work(&world, requests / WARM_PART)).await?;
+    let kills = {
         let work = work(&world, requests - requests / WARM_PART);
-        futures::future::try_join(kill_some(&mut stage, &world), work).await?
+        let both = futures::future::try_join(kill_some(&mut stage, &world), work);
+        memory.watch(both).await?.0
     };
     let took = watch.elapsed();
-    let after = memory(&stage)?;
     see_all(&world).await?;
 
     let again = world.asked_again.load(Ordering::Relaxed);
@@ -78,13 +86,12 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         took.as_secs_f64(),
     ));
     world.figures.lines().into_iter().for_each(|line| ctx.note(line));
-    let told = |memory: &[u64]| {
-        memory.iter().map(|bytes| (bytes >> 20).to_string()).collect::<Vec<_>>().join(" + ")
-    };
-    ctx.note(format!("memory before {} MiB, after {} MiB", told(&before), told(&after)));
-    // The first one lived through all of it.
-    let is_flat = after[0] <= before[0] + before[0] / DRIFT_PART;
-    ensure!(!super::scale::is_full() || is_flat, "a0 grew from {} to {}", before[0], after[0]);
+    let means = memory.means(PARTS);
+    let told: Vec<String> = means.iter().map(|bytes| (bytes >> 20).to_string()).collect();
+    ctx.note(format!("mean memory of a0 in each tenth of that time: {} MiB", told.join(", ")));
+    let (full, last) = (means[FULL_PART], means[PARTS - 1]);
+    let is_flat = last <= full + full / DRIFT_PART;
+    ensure!(!super::scale::is_full() || is_flat, "a0 grew from {full} to {last} bytes");
     Ok(())
 }
 
@@ -142,16 +149,6 @@ async fn kill_some(stage: &mut Stage, world: &World) -> anyhow::Result<usize> {
         world.give_up();
     }
     outcome.map(|()| kills)
-}
-
-/// Returns the memory of each daemon, in bytes.
-fn memory(stage: &Stage) -> anyhow::Result<Vec<u64>> {
-    let names = stage.names().into_iter();
-    let memory = names.map(|name| {
-        let pid = stage.node(&name)?.pid;
-        process::resident_bytes(pid).with_context(|| format!("{name} does not run"))
-    });
-    memory.collect()
 }
 
 /// Reads every object once more, through all peers in turn.
