@@ -129,13 +129,21 @@ async fn drain(
     let peer = find(endpoints, named).await?;
     let until = wait.map(|wait| Instant::now() + wait);
     let progress = Progress::start(&format!("draining {}", peer.peer_id), None);
+    let mut is_accepted = false;
     let drained = loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let poll = left.map_or(DRAIN_POLL, |left| left.min(DRAIN_POLL));
         let doing = format!("drain peer {}", peer.peer_id);
         let question = Question::change(Method::POST, path_of(&peer) + "/drain", doing)
             .parameter("wait_ms", millis(poll));
-        let (status, answer) = question.ask_status::<Option<Peer>>(endpoints).await?;
+        let asked = question.ask_status::<Option<Peer>>(endpoints).await;
+        let (status, answer) = asked.map_err(|mut fault| {
+            if is_accepted {
+                fault.detail += "; the peer goes on draining: run the command again to wait on";
+            }
+            fault
+        })?;
+        is_accepted = true;
         if status != StatusCode::ACCEPTED {
             break answer.unwrap_or(peer);
         }

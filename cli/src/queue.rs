@@ -1,5 +1,6 @@
 //! `shoal queue`: the work that waits at a peer, who took some of it, what was given up, and what becomes of that.
 
+use protocol::Kind;
 use protocol::api::{DeadLetter, Moved, Queue};
 use reqwest::Method;
 
@@ -61,8 +62,23 @@ async fn settle(
     } else {
         letters.jobs.clone()
     };
-    for job in jobs {
-        question(job).tell(endpoints).await?;
+    // One that is refused holds up none of the others.
+    let mut refused = None;
+    let mut settled = 0;
+    for job in &jobs {
+        match question(*job).tell(endpoints).await {
+            Ok(()) => settled += 1,
+            // All that are left: this one was settled by somebody else meanwhile.
+            Err(fault) if letters.all && fault.kind == Kind::NotFound => {}
+            Err(fault) => refused = refused.or(Some(fault)),
+        }
+    }
+    if let Some(mut fault) = refused {
+        if jobs.len() > 1 {
+            fault.detail =
+                format!("{}; {settled} of {} jobs were settled", fault.detail, jobs.len());
+        }
+        return Err(fault.into());
     }
     if json { output::json(&queue(endpoints).await?) } else { Ok(()) }
 }

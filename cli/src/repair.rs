@@ -86,7 +86,10 @@ pub(crate) fn seconds(millis: u64) -> String {
 }
 
 fn summary(status: &RepairStatus) -> String {
-    let more = if status.is_more { "  not all compared yet" } else { "" };
+    let mut more = if status.is_more { "  not all compared yet" } else { "" }.to_owned();
+    if status.copies_given_up > 0 {
+        more += &format!("  given up {} copies: see shoal queue", status.copies_given_up);
+    }
     if status.blocks_missing_copies == 0 {
         return format!("no block is known to lack copies{more}");
     }
@@ -132,8 +135,11 @@ mod tests {
     fn a_line_tells_what_lacks_and_whether_that_is_all() {
         let done = RepairStatus { left_ms: Some(0), ..RepairStatus::default() };
         assert_eq!(summary(&done), "no block is known to lack copies");
-        let begun = RepairStatus { is_more: true, ..done };
+        let begun = RepairStatus { is_more: true, ..done.clone() };
         assert_eq!(summary(&begun), "no block is known to lack copies  not all compared yet");
+        let lost = RepairStatus { copies_given_up: 5, is_more: false, ..begun.clone() };
+        let told = "no block is known to lack copies  given up 5 copies: see shoal queue";
+        assert_eq!(summary(&lost), told);
         let lacking = RepairStatus {
             blocks_missing_copies: 5,
             bytes_missing: 2048,

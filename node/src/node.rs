@@ -14,7 +14,7 @@ use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
 use protocol::metadata::{Actor, DisplayName, Op, Outcome, RequestId, Written};
-use protocol::repair::{RepairStatus, ScrubSettings};
+use protocol::repair::{RepairStatus, Restore, ScrubSettings};
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::transfer::SpreadRule;
 use protocol::wire::Class;
@@ -259,7 +259,10 @@ impl<E: Env> Node<E> {
     /// [`Kind::Unavailable`] when the peer shuts down.
     pub async fn repair_status(&self) -> Result<RepairStatus, Fault> {
         let status = self.heal.status().await?;
-        Ok(RepairStatus { scrub: self.scrub.progress().await?, ..status })
+        let (_, letters) = self.context.work.look().await?;
+        let copies = letters.iter().filter(|letter| Restore::of(&letter.job.spec).is_some());
+        let copies_given_up = copies.count() as u64;
+        Ok(RepairStatus { scrub: self.scrub.progress().await?, copies_given_up, ..status })
     }
 
     /// Begins to read everything again now, as fast as a scrub may.

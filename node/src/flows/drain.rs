@@ -22,6 +22,7 @@ use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
 
 use super::Context;
+use super::removal::can_do_without;
 use crate::env::{Env, Net};
 use crate::meta::Freshness;
 
@@ -60,6 +61,18 @@ pub(crate) async fn drain<E: Env>(context: Context<E>) {
         context.env.sleep_until(context.env.now().after(QUIET)).await;
         match pass(&context, epoch).await {
             Ok(0) => {
+                // It is not safe to switch off whose vote the others need.
+                match can_do_without(&context, raft_id).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        info!("not drained yet: without this peer too few voters are there");
+                        continue;
+                    }
+                    Err(fault) => {
+                        debug!(err = %fault, "not drained yet");
+                        continue;
+                    }
+                }
                 let op = Op::Drained { raft_id };
                 match context.meta.propose(op, Actor::System, PATIENCE).await {
                     Ok(_) => info!("this peer is drained: it can be switched off"),

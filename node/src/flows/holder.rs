@@ -55,6 +55,30 @@ pub(super) async fn ask<E: Env>(
     }
 }
 
+/// Says whether a peer has a whole copy of a block, as far as it knows.
+///
+/// # Errors
+/// What keeps it from answering.
+pub(super) async fn has<E: Env>(
+    context: &Context<E>,
+    cid: Cid,
+    peer: PeerId,
+    class: Class,
+) -> Result<bool, Fault> {
+    let held = if peer == context.peers.view().own() {
+        context.store.has(vec![cid]).await?
+    } else {
+        let request = Request::HasBlocks { cids: vec![cid] };
+        let call = context.rpc.call(peer, class, request, BLOCK_REQUEST_TIMEOUT);
+        let Reply::Held { held, .. } = call.await? else {
+            let detail = format!("peer {peer} gave an answer of another kind");
+            return Err(Fault::new(Kind::Internal, detail));
+        };
+        held
+    };
+    Ok(held == [true])
+}
+
 /// Returns what a holder has under this name, unchecked.
 async fn get<E: Env>(
     context: &Context<E>,

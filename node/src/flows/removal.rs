@@ -67,6 +67,19 @@ pub(crate) async fn removal<E: Env>(
     }
 }
 
+/// Says whether the others could still agree without a member, as far as this peer knows.
+///
+/// # Errors
+/// [`Kind::Unavailable`] when there is no majority now.
+pub(super) async fn can_do_without<E: Env>(
+    context: &Context<E>,
+    raft_id: u64,
+) -> Result<bool, Fault> {
+    let members = context.meta.read(Freshness::Latest, |state| all_members(state)).await?;
+    let voters: BTreeSet<u64> = context.meta.status().voters().iter().map(|id| id.0).collect();
+    Ok(may_leave(raft_id, &live(context, &members), &voters))
+}
+
 /// Returns who of the members is there, as far as this peer knows.
 fn live<E: Env>(context: &Context<E>, members: &[Member]) -> BTreeSet<u64> {
     let view = context.peers.view();

@@ -4,9 +4,13 @@
 //! must not be why a root is found. Never: reads a block.
 
 use protocol::Cid;
+use protocol::wire::Class;
 
-use super::Context;
+use super::{Context, holder};
 use crate::env::Env;
+
+/// Holders that are asked whether they hold a block, one after the other, before all are asked for it.
+const ASKED_MAX: usize = 2;
 
 /// The root of a download, or a block that is read alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +30,36 @@ impl Root {
         }
     }
 
-    /// Says whether it may come from the cache: whether it is known to exist without asking another peer. Cost: for a
-    /// bare one that is cached, a look into the index of the store.
+    /// Says whether it may come from the cache: whether it is known to exist. Cost: for a bare one that is cached, a look into the
+    /// index of the store, or else a question to one holder or two, which costs less than the block.
     pub(super) async fn is_known<E: Env>(self, context: &Context<E>) -> bool {
         match self {
             Self::Named(_) => true,
-            Self::Bare(cid) if context.cache.contains(&cid) => {
-                // A disk that fails says so to whoever reads the block.
-                context.store.has(vec![cid]).await.is_ok_and(|held| held == [true])
+            Self::Bare(cid) if context.cache.contains(&cid) => is_held(context, cid).await,
+            Self::Bare(cid) => {
+                // The cache hears of it: what is wanted often is kept.
+                drop(context.cache.get(&cid));
+                false
             }
-            Self::Bare(_) => false,
         }
     }
+}
+
+/// Says whether somebody holds a block, this peer first.
+async fn is_held<E: Env>(context: &Context<E>, cid: Cid) -> bool {
+    let mut asked = vec![context.peers.view().own()];
+    {
+        let view = context.peers.view();
+        let others = view.holders(&cid).into_iter().map(|holder| holder.peer);
+        asked.extend(
+            others.filter(|peer| *peer != view.own() && view.is_there(*peer)).take(ASKED_MAX),
+        );
+    }
+    for peer in asked {
+        // Who does not answer says so to whoever reads the block.
+        if holder::has(context, cid, peer, Class::Control).await == Ok(true) {
+            return true;
+        }
+    }
+    false
 }

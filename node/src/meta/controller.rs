@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use protocol::limits::LIST_ROWS_MAX;
-use protocol::metadata::voters::{VoterView, next_change};
+use protocol::metadata::voters::{Change, VoterView, is_confirmed, next_change};
 use protocol::metadata::{Member, MemberState, Source, SourceError, query};
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
@@ -62,8 +62,9 @@ async fn until_deposed<E: Env>(meta: &Meta<E>, term: u64) {
 /// Keeps the Raft group what the members of the cluster call for, one change at a time.
 async fn keep_members<E: Env>(meta: Meta<E>) {
     let since = meta.env().now();
+    let mut wanted = None;
     loop {
-        match step(&meta, since).await {
+        match step(&meta, since, &mut wanted).await {
             Ok(true) => continue,
             Ok(false) => {}
             // Another change was quicker, or this peer does not lead any more: the next round sees.
@@ -73,8 +74,13 @@ async fn keep_members<E: Env>(meta: Meta<E>) {
     }
 }
 
-/// Makes one change, if one is called for, and says whether it did.
-async fn step<E: Env>(meta: &Meta<E>, leading_since: Instant) -> Result<bool, Fault> {
+/// Makes one change, if one is called for, and says whether it did. `wanted_before`: the change of the voters that was called for
+/// the last time, and since when.
+async fn step<E: Env>(
+    meta: &Meta<E>,
+    leading_since: Instant,
+    wanted_before: &mut Option<(Change, Instant)>,
+) -> Result<bool, Fault> {
     let status = meta.status();
     if status.is_joint {
         meta.finish_change().await?;
@@ -103,7 +109,14 @@ async fn step<E: Env>(meta: &Meta<E>, leading_since: Instant) -> Result<bool, Fa
     let silence = meta.env().now().since(leading_since);
     let views = views(&status, &wanted, silence);
     let voters: BTreeSet<u64> = status.voters().iter().map(|id| id.0).collect();
-    let Some(change) = next_change(&views, &voters, status.raft_id.0) else { return Ok(false) };
+    let change = next_change(&views, &voters, status.raft_id.0);
+    let now = meta.env().now();
+    let before = wanted_before.take().filter(|(before, _)| Some(*before) == change);
+    let Some(change) = change else { return Ok(false) };
+    let (_, since) = *wanted_before.insert(before.unwrap_or((change, now)));
+    if !is_confirmed(change, &views, &voters, now.since(since)) {
+        return Ok(false);
+    }
     let after: BTreeSet<RaftId> = change.applied(&voters).into_iter().map(RaftId).collect();
     info!(?change, "voters change");
     meta.change_voters(&after, status.membership).await?;

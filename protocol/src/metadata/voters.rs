@@ -4,7 +4,8 @@
 //! voters gains in losses survived, without a majority that is slow to reach. They are spread over zones, so that the
 //! loss of a zone is the loss of as few as can be. Learners become voters before voters become learners, unless that
 //! would put a majority at risk. Facts come from the leader; the same facts give the same change.
-//! Never: a change after which the live voters are no majority.
+//! Never: a change after which the live voters are no majority; who is live is seen once more before a vote is taken
+//! ([`is_confirmed`]).
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +94,26 @@ pub fn next_change(members: &[VoterView], voters: &BTreeSet<u64>, leader: u64) -
     let views: BTreeMap<u64, &VoterView> = members.iter().map(|m| (m.raft_id, m)).collect();
     let plan = Plan { views, voters, leader };
     plan.candidates().into_iter().find(|change| plan.is_safe(*change))
+}
+
+/// Says whether a change may be made now that has been called for since `wanted_for`: whether of the voters, before and
+/// after it, more than half were heard of in that time.
+///
+/// Whoever died a moment ago counts as live for [`VOTER_AWAY`], which is right for keeping its vote and wrong for
+/// taking another's. A learner that becomes a voter is one more that is there, and needs no such proof.
+#[must_use]
+pub fn is_confirmed(
+    change: Change,
+    members: &[VoterView],
+    voters: &BTreeSet<u64>,
+    wanted_for: Duration,
+) -> bool {
+    let heard: BTreeSet<u64> =
+        members.iter().filter(|view| view.away < wanted_for).map(|view| view.raft_id).collect();
+    let has_majority =
+        |voters: &BTreeSet<u64>| voters.intersection(&heard).count() > voters.len() / 2;
+    matches!(change, Change::Promote(_))
+        || (has_majority(voters) && has_majority(&change.applied(voters)))
 }
 
 /// Says whether the others could still agree without a member that votes until somebody takes its vote.

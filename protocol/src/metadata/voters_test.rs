@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::voters::{Change, VoterView, may_leave, next_change, voter_count};
+use super::voters::{Change, VoterView, is_confirmed, may_leave, next_change, voter_count};
 use crate::Prng;
 use crate::limits::VOTER_AWAY;
 use crate::topology::Zone;
@@ -187,4 +187,28 @@ proptest! {
         prop_assert!(voters.contains(&1), "the leader votes to the end");
         prop_assert!(voters.len() <= wanted.max(1) || live(&voters) < voters.len());
     }
+}
+
+#[test]
+fn no_vote_is_taken_before_enough_others_were_heard_of_since_it_was_called_for() {
+    let second = Duration::from_secs(1);
+    let mut members: Vec<VoterView> = (1..=5).map(|id| view(id, "z")).collect();
+    members[2].draining = true;
+    let voters: BTreeSet<u64> = (1..=5).collect();
+    let change = next_change(&members, &voters, 1).expect("four need three votes");
+    assert_eq!(change, Change::Demote(3));
+    assert!(!is_confirmed(change, &members, &voters, Duration::ZERO), "nobody was heard of since");
+    assert!(is_confirmed(change, &members, &voters, second));
+    // Two died just before: without the third, the others are two of four.
+    for id in [3, 4] {
+        members[id].away = second * 2;
+    }
+    assert_eq!(next_change(&members, &voters, 1), Some(change), "they may be back soon");
+    assert!(!is_confirmed(change, &members, &voters, second));
+    // One of them is back.
+    members[3].away = Duration::ZERO;
+    assert!(is_confirmed(change, &members, &voters, second));
+    let replace = Change::Replace { promote: 6, demote: 3 };
+    assert!(!is_confirmed(replace, &members[..4], &voters, Duration::ZERO));
+    assert!(is_confirmed(Change::Promote(6), &members, &voters, Duration::ZERO));
 }

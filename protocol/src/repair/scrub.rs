@@ -21,6 +21,9 @@ const VERSION: u8 = 1;
 /// Bytes of a scrub's place on disk.
 const ENCODED_BYTES: usize = 1 + 1 + 33 + 4 * 8;
 
+/// Passes over little data, or none, in the time of one.
+const PASSES_MAX: u32 = 100;
+
 /// How fast to scrub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubSettings {
@@ -149,13 +152,12 @@ impl Scrub {
         self.due = now.after(time_of(bytes, self.bytes_per_second(held_bytes)));
     }
 
-    /// Notes that there was no block behind the last one: the pass is over, and the next one begins when its time
-    /// has come.
+    /// Notes that there was no block behind the last one: the pass is over, and the next one begins. It does so soon, since
+    /// it comes to a block as late as it may: were it to wait for the rest of the time, a block could be left alone for twice as
+    /// long. Little data is read a hundred times in the time of a pass at most.
     pub fn ended(&mut self, now: Instant) {
         self.pass_time(now);
-        let left = self.settings.pass.saturating_sub(self.elapsed);
-        let due = now.after(left);
-        // The time left belongs to this pass: the next one counts from its own beginning.
+        let due = now.after((self.settings.pass / PASSES_MAX).saturating_sub(self.elapsed));
         *self = Self { at: due, due, ..Self::new(due, self.settings) };
     }
 

@@ -52,13 +52,39 @@ fn a_pass_reads_every_block_once_and_ends_in_its_time() {
 }
 
 #[test]
-fn the_next_pass_begins_when_its_time_has_come() {
+fn the_next_pass_begins_soon_and_not_at_once_where_there_is_little() {
     let mut scrub = Scrub::new(secs(0), SETTINGS);
     scrub.read(secs(10), Cid::of(crate::Codec::Raw, b"x"), BYTES, false, BYTES);
     assert_eq!(scrub.status(BYTES).found, 1);
     scrub.ended(secs(20));
-    assert_eq!(scrub.next_deadline(), Instant::ZERO.after(SETTINGS.pass));
+    assert_eq!(scrub.next_deadline(), Instant::ZERO.after(SETTINGS.pass / 100));
     assert_eq!((scrub.after(), scrub.status(BYTES).found), (None, 0));
+}
+
+#[test]
+fn no_block_is_left_alone_for_longer_than_a_pass_and_a_little() {
+    let blocks = blocks(500);
+    let held = BYTES * blocks.len() as u64;
+    let mut read: std::collections::BTreeMap<Cid, Instant> = std::collections::BTreeMap::new();
+    let (mut now, mut longest, mut passes) = (secs(0), Duration::ZERO, 0);
+    let mut scrub = Scrub::new(now, SETTINGS);
+    // Somebody asks for the second one, which is over soon.
+    while passes < 5 {
+        now = now.max(scrub.next_deadline());
+        let next = blocks.iter().find(|cid| scrub.after().is_none_or(|after| after < **cid));
+        let Some(next) = next else {
+            scrub.ended(now);
+            passes += 1;
+            if passes == 1 {
+                scrub.hurry(now);
+            }
+            continue;
+        };
+        let before = read.insert(*next, now);
+        longest = longest.max(before.map_or(Duration::ZERO, |before| now.since(before)));
+        scrub.read(now, *next, BYTES, true, held);
+    }
+    assert!(longest <= SETTINGS.pass + SETTINGS.pass / 20, "{longest:?}");
 }
 
 #[test]
@@ -71,7 +97,7 @@ fn a_pass_that_was_asked_for_begins_at_once_and_is_read_at_the_highest_speed() {
     assert_eq!(scrub.status(BYTES).bytes_per_second, SETTINGS.bytes_per_second_max);
     // The next one takes its time again.
     scrub.ended(secs(40));
-    assert_eq!(scrub.next_deadline(), secs(30).after(SETTINGS.pass));
+    assert_eq!(scrub.next_deadline(), secs(30).after(SETTINGS.pass / 100));
     assert!(scrub.status(BYTES).bytes_per_second < SETTINGS.bytes_per_second_max);
 }
 

@@ -34,6 +34,9 @@ pub struct RepairStatus {
     /// How many blocks lack one copy, two copies and so on.
     #[serde(default)]
     pub blocks_by_missing_copies: Vec<u64>,
+    /// Copies that were given up, with a dead letter each in the queue of the asked peer: nobody had the block.
+    #[serde(default)]
+    pub copies_given_up: u64,
     /// Whether there is more than is counted here.
     #[serde(default)]
     pub is_more: bool,
@@ -95,6 +98,7 @@ impl RepairStatus {
         {
             *sum = sum.saturating_add(*more);
         }
+        self.copies_given_up = self.copies_given_up.saturating_add(other.copies_given_up);
         self.is_more |= other.is_more;
         self.scrub = self.scrub.and(&other.scrub);
         // Peers repair beside each other: the last one ends it.

@@ -35,6 +35,9 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         ensure!(told.contains(&line) && told.contains("nobody"), "no {line:?} in {told}");
     }
 
+    let told = shoal(&folder, &[&url], &["repair", "status"]).await?.expect(0)?.out;
+    ensure!(told.contains("given up 2 copies"), "nothing is said of what was given up: {told}");
+
     // Whoever has the file stores it again: its block is whole, and nothing is left to be done.
     let [stored, lost] = OBJECTS.map(|content| cid(content).to_string());
     ctx.http.upload(&url, OBJECTS[0]).await?;

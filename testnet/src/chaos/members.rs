@@ -30,6 +30,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     lost_voter(ctx).await.context("a voter lost for good")?;
     too_many_leave(ctx).await.context("more removed than can be done without")?;
+    drained_beside_lost(ctx).await.context("one drained right after two were lost")?;
     restored::run(ctx).await.context("a directory that was put back")?;
     grow_and_shrink(ctx).await.context("grown and shrunk")
 }
@@ -64,6 +65,39 @@ async fn too_many_leave(ctx: &Ctx) -> anyhow::Result<()> {
     }
     ask(ctx.http.request(Method::DELETE, &path(&wanted))).await.done()?;
     ctx.note("one too many was not removed, and after those that were lost it was".to_owned());
+    Ok(())
+}
+
+/// Five vote, two are lost, and at once another is drained: its vote is needed until those of the lost ones are taken, and then
+/// it can be switched off.
+async fn drained_beside_lost(ctx: &Ctx) -> anyhow::Result<()> {
+    let mut stage = ctx.stage(&UpOptions::default()).await?;
+    until(PATIENCE, async || ensure_voters(stage.net(), 5).await).await?;
+    let names = stage.names();
+    let leads = leader(stage.net()).await?;
+    let mut others = names.iter().filter(|name| **name != leads);
+    let drained = others.next().context("there are five")?.clone();
+    let lost: Vec<&str> = others.take(2).map(String::as_str).collect();
+    stage.net().kill_all(&lost)?;
+    let asked = stage.url(&leads)?;
+    let id = stage.node(&drained)?.peer_id.clone();
+    let path = format!("{asked}/api/v1/cluster/peers/{id}/drain?wait_ms=0");
+    ask(ctx.http.request(Method::POST, &path)).await.done()?;
+    until(PATIENCE + VOTER_AWAY, async || {
+        ensure_voters(stage.net(), 3).await?;
+        let seen = ask(ctx.http.request(Method::POST, &path)).await.done()?;
+        ensure!(seen.status == 200, "it is not drained yet");
+        Ok(())
+    })
+    .await?;
+    stage.net().kill(&drained)?;
+    let bucket = format!("{asked}/api/v1/buckets/after");
+    until(PATIENCE, async || {
+        ask(ctx.http.request(Method::PUT, &bucket).json(&serde_json::json!({}))).await.done()?;
+        Ok(())
+    })
+    .await?;
+    ctx.note("one drained beside two that were lost could be switched off".to_owned());
     Ok(())
 }
 

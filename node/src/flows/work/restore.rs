@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::env::Env;
 use crate::flows::upload::{Claimed, Copy};
-use crate::flows::{Context, collect};
+use crate::flows::{Context, collect, holder};
 
 /// What it came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) async fn restore<E: Env>(
     };
     let is_rewrite = *owner == OwnerId::REPAIR;
     if is_rewrite {
-        if holds(context, *target, cid).await? {
+        if holder::has(context, cid, *target, Class::Background).await? {
             return Ok(Restored::Unwanted);
         }
     } else if !collect::dead_among(context, vec![*owner]).await?.is_empty() {
@@ -61,19 +61,6 @@ pub(super) async fn restore<E: Env>(
         Err(fault) if is_rewrite && fault.kind == Kind::NotFound => Ok(Restored::Unwanted),
         Err(fault) => Err(fault),
     }
-}
-
-/// Says whether a peer has a whole copy.
-async fn holds<E: Env>(context: &Context<E>, peer: PeerId, cid: Cid) -> Result<bool, Fault> {
-    let held = if peer == context.peers.view().own() {
-        context.store.has(vec![cid]).await?
-    } else {
-        let request = Request::HasBlocks { cids: vec![cid] };
-        let call = context.rpc.call(peer, Class::Background, request, BLOCK_REQUEST_TIMEOUT);
-        let Reply::Held { held, .. } = call.await? else { return Err(other_answer(peer)) };
-        held
-    };
-    Ok(held == [true])
 }
 
 /// Returns a block from the first source that has it, hashed: from here, if this peer is one, and from those last that are
