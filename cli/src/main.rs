@@ -21,6 +21,7 @@ mod question;
 mod queue;
 mod remove;
 mod repair;
+mod search;
 mod send;
 mod source;
 mod stat;
@@ -105,6 +106,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Cat(args) => download::cat(endpoints, args, json).await,
         Command::Stat(args) => stat::run(endpoints, args, json).await,
         Command::Ls(args) => list::run(endpoints, args, json).await,
+        Command::Search(args) => search::run(endpoints, args, json).await,
         Command::Rm(args) => remove::run(endpoints, args, json).await,
         Command::Cp(args) => object::copy(endpoints, args, json).await,
         Command::Mv(args) => object::rename(endpoints, args, json).await,

@@ -12,6 +12,7 @@ mod entry;
 pub mod env;
 pub mod flows;
 mod home;
+pub mod index;
 mod log_limiter;
 pub mod meta;
 pub mod net;

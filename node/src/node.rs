@@ -15,6 +15,7 @@ use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
 use protocol::metadata::{Actor, DisplayName, Op, Outcome, RequestId, Written};
 use protocol::repair::{RepairStatus, Restore, ScrubSettings};
+use protocol::search::Query;
 use protocol::topology::{ReplicaCount, Zone};
 use protocol::transfer::SpreadRule;
 use protocol::wire::Class;
@@ -26,8 +27,9 @@ use crate::entry::{self, Entry, Newcomer};
 use crate::env::{Env, Membership, Net};
 use crate::flows::{
     self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Root, Scrub,
-    ScrubInbox, UploadOptions, Uploaded, WorkSettings,
+    ScrubInbox, Search, Searched, UploadOptions, Uploaded, WorkSettings,
 };
+use crate::index::{Index, Page};
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
 use crate::rpc::{Rpc, RpcMetrics, dispatch};
@@ -58,6 +60,8 @@ pub struct NodeSettings {
     pub work: WorkSettings,
     /// How fast it reads everything again.
     pub scrub: ScrubSettings,
+    /// What searches look into; without it this peer answers none.
+    pub index: Option<Index>,
     /// How copies of a long upload spread.
     pub spread: SpreadRule,
     /// Placements computed before: empty, or shared with other peers of this process.
@@ -87,6 +91,7 @@ pub struct Node<E: Env> {
     context: Context<E>,
     heal: Heal,
     scrub: Scrub,
+    search: Search,
 }
 
 impl<E: Env> Node<E> {
@@ -146,7 +151,8 @@ impl<E: Env> Node<E> {
         let context = context.with_cache(BlockCache::new(settings.cache_bytes));
         let context = context.with_spread(settings.spread).with_planted(settings.planted);
         let (scrub, scrub_inbox) = Scrub::new();
-        let node = Self { cluster, context, heal, scrub };
+        let search = Search::over(settings.index);
+        let node = Self { cluster, context, heal, scrub, search };
         node.start_flows(members)?;
         let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
@@ -165,6 +171,7 @@ impl<E: Env> Node<E> {
         env.spawn("locks", context.locks.clone().follow(meta.clone()));
         env.spawn("collect", flows::collect(context.clone()));
         env.spawn("drain", flows::drain(context.clone()));
+        env.spawn("search", flows::follow_objects(context.clone(), self.search.clone()));
         Ok(())
     }
 
@@ -251,6 +258,14 @@ impl<E: Env> Node<E> {
     /// [`Kind::NotFound`] when there is no such job; [`Kind::Unavailable`] when the peer shuts down.
     pub async fn settle_letter(&self, number: u64, wish: LetterWish) -> Result<(), Fault> {
         self.context.work.settle_letter(number, wish).await
+    }
+
+    /// Searches the objects of this cluster, as this peer knows them.
+    ///
+    /// # Errors
+    /// As [`Search`] says: a page too far behind, a cluster that is not known, no index.
+    pub async fn search(&self, query: Query, page: Page) -> Result<Searched, Fault> {
+        self.search.search(&self.context, query, page).await
     }
 
     /// Returns how repair stands in the partitions that this peer sees to, and how its scrub stands.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use node::api::http::{self, Api};
-use node::config::{Settings, format_bytes};
+use node::config::Settings;
 use node::disk::RealDisk;
 use node::env::Disk;
 use node::env::real::RealEnv;
+use node::index::Index;
 use node::net::{NetSettings, RealNet};
 use node::peers::Placements;
 use node::store::StoreSettings;
@@ -21,7 +22,7 @@ use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
 use protocol::repair::{BudgetSettings, ScrubSettings};
 use protocol::transfer::SpreadRule;
-use protocol::{Fault, Kind};
+use protocol::{Fault, Kind, byte_count};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         }),
     };
     let founds = matches!(entry, Entry::Found(_));
+    let index = Index::open(&data_dir.path().join("names"))
+        .map_err(|fault| anyhow::anyhow!("{}", fault.detail))?;
     let node = Node::start(
         env,
         NodeSettings {
@@ -98,6 +101,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
                 steals: settings.steal,
             },
             scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
+            index: Some(index),
             placements: Placements::default(),
             planted: Planted::default(),
             meta: MetaProbe::default(),
@@ -121,8 +125,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         cluster = %node.cluster(),
         peer = %node.peers().view().own(),
         %http,
-        capacity = %format_bytes(capacity_bytes),
-        used = %format_bytes(node.usage().used_bytes),
+        capacity = %byte_count::format(capacity_bytes),
+        used = %byte_count::format(node.usage().used_bytes),
         "daemon started"
     );
 

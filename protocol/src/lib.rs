@@ -5,6 +5,7 @@
 //! Never: IO, clocks, entropy, threads, async. The crate's manifest is the proof.
 
 pub mod api;
+pub mod byte_count;
 pub mod cid;
 pub mod dag;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod prng;
 pub mod raft;
 pub mod record;
 pub mod repair;
+pub mod search;
 pub mod time;
 pub mod topology;
 pub mod transfer;

@@ -617,3 +617,18 @@ const _: () = assert!(AUDIT_LINKS_MAX >= DAG_DEPTH_MAX * READ_LINKS_MAX);
 
 /// Leaves of such content whose length is remembered: those that their upload remembers as well, which asks nobody for them again.
 pub const AUDIT_LEAVES_REMEMBERED: usize = 2 * UPLOAD_RECENT_BLOCKS_MAX;
+
+/// Bytes of a query as people type it.
+pub const SEARCH_QUERY_BYTES_MAX: usize = 1_024;
+
+/// Conditions of a query: each costs a walk over part of the index, one with typing errors over many words of it.
+pub const SEARCH_CLAUSES_MAX: usize = 16;
+
+/// Hits of one page of a search.
+pub const SEARCH_HITS_MAX: usize = 100;
+
+/// Hits of all pages of a search: what is ranked is kept in memory up to there.
+pub const SEARCH_DEPTH_MAX: usize = 10_000;
+
+/// Names of changed objects that wait for the index, some 150 bytes each: a second or two of the busiest cluster, many times.
+pub const SEARCH_BACKLOG_MAX: usize = 65_536;

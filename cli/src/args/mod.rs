@@ -15,7 +15,7 @@ pub(crate) use admin::{
 };
 pub(crate) use object::{
     Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Remove, Restore,
-    Stat, Storage, Tags, Update, Upload, Versions, Write,
+    Search, Stat, Storage, Tags, Update, Upload, Versions, Write,
 };
 pub(crate) use value::{Match, Range, Tag};
 
@@ -97,6 +97,14 @@ pub(crate) enum Command {
                       unless --recursive. With --limit, `next` of the JSON is what --after goes on from."
     )]
     Ls(List),
+    /// Find objects by words of their names and tags, the best first; a typing error or two are forgiven
+    #[command(
+        after_help = "Examples:\n  shoal search holiday oslo\n  shoal search 'oslo -draft type:image size:>1MB'\n  \
+                      shoal search 'tag:place=Oslo' --json\n\n\
+                      All words must be found. word* finds what begins with it, quotes keep words together, and - before one \
+                      leaves out what has it. A shell needs quotes around signs such as > and *."
+    )]
+    Search(Search),
     /// Remove objects, versions of them, or content that has no name; blocks that others share stay
     #[command(
         after_help = "Examples:\n  shoal rm photos/oslo.jpg\n  shoal rm photos/oslo.jpg --version 17\n  \
@@ -238,6 +246,8 @@ mod tests {
             "shoal scrub start",
             "shoal scrub status --json",
             "shoal queue",
+            "shoal search oslo 2024 --tag place=Oslo --local --limit 5",
+            "shoal search --tag a=b --cluster home",
             "shoal queue --json",
             "shoal queue retry 1 2 --endpoint http://a",
             "shoal queue forget --all",
@@ -276,6 +286,9 @@ mod tests {
             "shoal lock n --ttl 0 -- make",
             "shoal cluster set p",
             "shoal stat word",
+            "shoal search",
+            "shoal search x --limit 0",
+            "shoal search x --local --cluster y",
             "shoal queue p",
             "shoal queue retry",
             "shoal queue retry --all 7",

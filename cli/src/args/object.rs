@@ -133,6 +133,29 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Words, prefix*, "a phrase", -not, tag:NAME, tag:NAME=VALUE, type:image, size:>1MB, owner:NAME, bucket:NAME,
+    /// cluster:NAME; all must hold
+    #[arg(required_unless_present = "tags", value_name = "QUERY")]
+    pub(crate) query: Vec<String>,
+    /// Only this cluster, by name or id
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    pub(crate) cluster: Option<String>,
+    /// Only the cluster that is asked
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Only what has this tag; may be repeated
+    #[arg(long = "tag", value_name = "K=V")]
+    pub(crate) tags: Vec<Tag>,
+    /// At most so many hits
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// Go on behind this place, `next` of an earlier search
+    #[arg(long, value_name = "NEXT")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// BUCKET/KEY or a CID; with --recursive also BUCKET or BUCKET/PREFIX/
     #[arg(required = true, value_name = "TARGET")]

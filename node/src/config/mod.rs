@@ -9,4 +9,3 @@ mod value;
 
 pub use layers::{Layer, Source, environment, file};
 pub use settings::{KEYS, Key, Settings, describe};
-pub use value::format_bytes;

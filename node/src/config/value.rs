@@ -4,22 +4,8 @@
 
 use std::time::Duration;
 
+use protocol::byte_count;
 use toml::Value;
-
-/// Units of byte counts, largest first.
-const UNITS: [(&str, u64); 11] = [
-    ("PiB", 1 << 50),
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("PB", 1_000_000_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("kB", 1_000),
-    ("B", 1),
-];
 
 /// Returns a byte count: an integer, or a text such as `500GB` or `1.5 TiB`.
 pub(super) fn bytes(value: &Value) -> Result<u64, String> {
@@ -27,42 +13,12 @@ pub(super) fn bytes(value: &Value) -> Result<u64, String> {
         || format!("{} is not a number of bytes (such as 1000000, 500GB or 2TiB)", shown(value));
     match value {
         Value::Integer(number) => u64::try_from(*number).map_err(|_| wrong()),
-        Value::String(text) => parse_bytes(text.trim()).ok_or_else(wrong),
+        Value::String(text) => byte_count::parse(text).ok_or_else(wrong),
         Value::Float(_)
         | Value::Boolean(_)
         | Value::Datetime(_)
         | Value::Array(_)
         | Value::Table(_) => Err(wrong()),
-    }
-}
-
-fn parse_bytes(text: &str) -> Option<u64> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let (number, unit) =
-        UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim(), *unit)))?;
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(unit);
-    }
-    // At most three decimals, so that integers suffice.
-    let (whole, decimals) = number.split_once('.')?;
-    if decimals.is_empty() || decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
-    let whole: u64 = whole.parse().ok()?;
-    let part = u128::from(unit) * u128::from(thousandths) / 1000;
-    whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
-}
-
-/// Returns a byte count for people: three digits and a binary unit.
-#[must_use]
-pub fn format_bytes(bytes: u64) -> String {
-    let binary = &UNITS[..5];
-    match binary.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => format!("{bytes} B"),
     }
 }
 
@@ -156,8 +112,9 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, format_bytes};
     use toml::Value;
+
+    use super::bytes;
 
     #[test]
     fn byte_counts_are_read_with_and_without_units() {
@@ -169,7 +126,5 @@ mod tests {
         for wrong in ["", "GB", "-1", "1.2345GB", "1XB", "99999999999PiB", "1.GB"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-        assert_eq!(format_bytes(1536 << 20), "1.5 GiB");
-        assert_eq!(format_bytes(7), "7 B");
     }
 }

@@ -34,7 +34,7 @@ impl LockWaits {
 
     /// Wakes clients whose turn has come, for as long as the peer runs.
     pub(crate) async fn follow<E: Env>(self, meta: Meta<E>) {
-        let mut effects = meta.effects();
+        let mut effects = meta.effects(|effect| matches!(effect, Effect::LockGranted { .. }));
         while let Some(told) = effects.next().await {
             match told {
                 Told::Effect(Effect::LockGranted { name, owner, .. }) => {

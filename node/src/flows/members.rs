@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::Context;
 use crate::env::{Env, Membership, Net};
-use crate::meta::{Freshness, Meta, RaftId, Told};
+use crate::meta::{Freshness, Meta, RaftId};
 use crate::peers::Roster;
 
 /// How often the list is read although nothing was told: hints may get lost.
@@ -106,6 +106,11 @@ pub(crate) fn all_members(state: &dyn metadata::Source) -> Result<Vec<Member>, S
     Ok(members)
 }
 
+/// Says whether a change may be one of members, or of where they are.
+fn concerns(effect: &Effect) -> bool {
+    matches!(effect, Effect::MembersChanged | Effect::TopologyChanged | Effect::SettingsChanged)
+}
+
 /// Follows the list for as long as the peer runs. `first`: the peers that it was told of when it joined.
 pub(crate) async fn follow<E: Env>(
     context: Context<E>,
@@ -113,7 +118,7 @@ pub(crate) async fn follow<E: Env>(
     first: BTreeSet<PeerId>,
 ) {
     let own = context.meta.raft_id().0;
-    let mut effects = context.meta.effects();
+    let mut effects = context.meta.effects(concerns);
     let mut known: Option<Agreed> = None;
     let mut members: BTreeSet<PeerId> = BTreeSet::new();
     let mut told: BTreeMap<RaftId, PeerId> = BTreeMap::new();
@@ -155,18 +160,10 @@ pub(crate) async fn follow<E: Env>(
             ask_members(&context, known, round, &mut told).await;
         }
         let until = context.env.now().after(LOOK);
-        loop {
-            tokio::select! {
-                biased; // news first
-                told = effects.next() => match told {
-                    Some(Told::Effect(
-                        Effect::MembersChanged | Effect::TopologyChanged | Effect::SettingsChanged,
-                    ) | Told::Missed) => break,
-                    Some(Told::Effect(_)) => {}
-                    None => return,
-                },
-                () = context.env.sleep_until(until) => break,
-            }
+        tokio::select! {
+            biased; // news first
+            told = effects.next() => if told.is_none() { return },
+            () = context.env.sleep_until(until) => {}
         }
     }
 }

@@ -22,6 +22,7 @@ mod removal;
 mod repeat;
 mod root;
 mod scrub;
+mod search;
 mod upload;
 mod work;
 
@@ -35,6 +36,7 @@ pub use objects::{Change, Description, pin_content, put_object};
 pub use parts::{begin_upload, end_upload, put_block, refer, upload_part};
 pub use root::Root;
 pub use scrub::{Scrub, ScrubMetrics};
+pub use search::{Search, Searched};
 pub use upload::{UploadOptions, Uploaded};
 pub use work::WorkSettings;
 
@@ -46,4 +48,5 @@ pub(crate) use members::{all_members, follow as follow_members};
 pub(crate) use propose::{new_request, propose};
 pub(crate) use removal::removal;
 pub(crate) use scrub::{ScrubInbox, rewrite, scrub};
+pub(crate) use search::follow as follow_objects;
 pub(crate) use work::{carry_out, follow_peers, queue};

@@ -1,6 +1,6 @@
 //! What commands changed, told to whoever follows it, in the order of the log.
 //!
-//! Each follower has a bounded queue. One that falls behind, or whose peer took over a whole snapshot, hears
+//! Each follower has a bounded queue of what it wants to hear. One that falls behind, or whose peer took over a whole snapshot, hears
 //! [`Told::Missed`] instead of what it missed, and reads the state anew: nothing is lost unnoticed.
 //! Never: waits for a follower; stores anything.
 
@@ -53,6 +53,7 @@ impl Effects {
 
 #[derive(Debug)]
 struct Follower {
+    wants: fn(&Effect) -> bool,
     queue: mpsc::Sender<Effect>,
     missed: Arc<AtomicBool>,
 }
@@ -64,11 +65,11 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Returns the end of a new follower, who hears of everything from now on.
-    pub(super) fn follow(&self) -> Effects {
+    /// Returns the end of a new follower, who hears of all that it wants from now on.
+    pub(super) fn follow(&self, wants: fn(&Effect) -> bool) -> Effects {
         let (queue, receiver) = mpsc::channel(META_EFFECTS_MAX);
         let missed = Arc::new(AtomicBool::new(false));
-        let follower = Follower { queue, missed: Arc::clone(&missed) };
+        let follower = Follower { wants, queue, missed: Arc::clone(&missed) };
         self.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follower);
         Effects { queue: receiver, missed }
     }
@@ -78,7 +79,8 @@ impl Teller {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.retain(|follower| !follower.queue.is_closed());
         for follower in followers.iter() {
-            let fits = effects.iter().all(|effect| follower.queue.try_send(effect.clone()).is_ok());
+            let mut wanted = effects.iter().filter(|effect| (follower.wants)(effect));
+            let fits = wanted.all(|effect| follower.queue.try_send(effect.clone()).is_ok());
             if !fits {
                 follower.missed.store(true, Ordering::Release);
             }
@@ -107,8 +109,8 @@ mod tests {
     #[test]
     fn a_follower_hears_all_in_order_or_that_it_missed_some() {
         let teller = Teller::default();
-        let mut quick = teller.follow();
-        let mut slow = teller.follow();
+        let mut quick = teller.follow(|_| true);
+        let mut slow = teller.follow(|effect| *effect != Effect::MembersChanged);
         for _ in 0..2 {
             teller.tell(&vec![Effect::DueChanged; META_EFFECTS_MAX - 1]);
             teller.tell(&[Effect::TokensChanged]);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use protocol::metadata::{Command, Outcome};
+use protocol::metadata::{Command, Effect, Outcome};
 use protocol::raft::{Identity, decode, encode};
 use protocol::{ClusterId, Fault, Instant, Kind, PeerId};
 use tokio::sync::{Mutex, Semaphore};
@@ -219,10 +219,16 @@ impl<E: Env> Meta<E> {
         StatusWatch::new(self.raft().metrics())
     }
 
-    /// Returns what commands change from now on, as they are applied on this peer.
+    /// Returns what commands change from now on of what a follower wants to hear, as they are applied on this peer.
     #[must_use]
-    pub fn effects(&self) -> Effects {
-        self.inner.machine.teller().follow()
+    pub fn effects(&self, wants: fn(&Effect) -> bool) -> Effects {
+        self.inner.machine.teller().follow(wants)
+    }
+
+    /// Returns how many entries of the log this peer has applied: all that these changed has been told by then.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.inner.machine.applied()
     }
 
     /// Returns the counters.

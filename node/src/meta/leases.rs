@@ -69,7 +69,9 @@ impl Countdowns {
 pub(super) async fn expire<E: Env>(meta: Meta<E>) {
     let env = meta.env().clone();
     // Followed before the state is read, so that nothing falls between the two.
-    let mut effects = meta.effects();
+    let concerns =
+        |effect: &Effect| matches!(effect, Effect::LeaseChanged { .. } | Effect::LeaseEnded { .. });
+    let mut effects = meta.effects(concerns);
     let mut countdowns = Countdowns::default();
     let mut is_complete = false;
     loop {

@@ -60,6 +60,11 @@ impl MachineView {
         true
     }
 
+    /// Returns how many entries are applied.
+    pub(super) fn applied(&self) -> u64 {
+        *self.applied.value()
+    }
+
     /// Returns the number of a generation that nothing was ever written under in this life of the peer.
     pub(super) fn next_generation(&self) -> u32 {
         self.generations.fetch_add(1, Ordering::Relaxed)
@@ -185,11 +190,12 @@ impl<E: Env> Machine<E> {
         let applied = progress.applied.map_or(0, |place| place.index + 1);
         *self.progress() = progress;
         self.metrics.entries_applied.inc_by(entries.len() as u64);
+        // Whoever sees how far this is finds all effects up to there in the queue.
+        self.view.teller.tell(&step.effects);
         self.applied.modify(|slot| {
             *slot = applied;
             true
         });
-        self.view.teller.tell(&step.effects);
         for (responder, answer) in responders.into_iter().zip(step.answers) {
             if let Some(responder) = responder {
                 responder.send(answer);
@@ -224,12 +230,12 @@ impl<E: Env> Machine<E> {
         let applied = progress.applied.map_or(0, |place| place.index + 1);
         self.observer.installed(applied);
         *self.progress() = progress;
+        self.metrics.snapshots_installed.inc();
+        self.view.teller.tell_missed();
         self.applied.modify(|slot| {
             *slot = applied;
             true
         });
-        self.metrics.snapshots_installed.inc();
-        self.view.teller.tell_missed();
         Ok(())
     }
 }

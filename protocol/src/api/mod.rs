@@ -9,6 +9,7 @@ mod lock;
 mod object;
 mod queue;
 mod range;
+mod search;
 
 use core::time::Duration;
 
@@ -26,6 +27,7 @@ pub use object::{
 };
 pub use queue::{DeadLetter, Moved, Queue};
 pub use range::{Asked, Part};
+pub use search::{Found, Hit, SearchState, Searched};
 
 /// An error, as a problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

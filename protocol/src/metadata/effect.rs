@@ -3,6 +3,7 @@
 //! Effects are hints: whoever follows them can always read the state instead, and must after a start, when all
 //! that came before is history. Never: stored, sent between peers.
 
+use super::command::ObjectName;
 use super::lease::LeaseId;
 use super::name::LockName;
 use crate::OwnerId;
@@ -48,6 +49,11 @@ pub enum Effect {
         owner: LockName,
         /// The holder's fencing token.
         fence: u64,
+    },
+    /// An object is another than before, new, or gone.
+    ObjectChanged {
+        /// Which.
+        name: ObjectName,
     },
     /// A setting of the cluster is another than before.
     SettingsChanged,

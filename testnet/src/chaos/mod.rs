@@ -30,6 +30,7 @@ mod rot;
 mod runner;
 mod scale;
 mod scrub;
+mod search;
 mod segments;
 mod settings;
 mod space;

@@ -12,8 +12,8 @@ use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
     appends, backlog, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins,
-    leader, letters, locks, members, paused, rot, scrub, settings, space, steal, stress, tickets,
-    twenty, unread, users, vectors, winners,
+    leader, letters, locks, members, paused, rot, scrub, search, settings, space, steal, stress,
+    tickets, twenty, unread, users, vectors, winners,
 };
 
 /// One scenario.
@@ -24,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 29] = [
+const SCENARIOS: [Scenario; 30] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -69,6 +69,11 @@ const SCENARIOS: [Scenario; 29] = [
         name: "scrub",
         shows: "what rots while nobody reads it is found, and written anew from the last good copy",
         run: |ctx| scrub::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "search",
+        shows: "objects are found by words of their names through every peer, whatever happened to it meanwhile",
+        run: |ctx| search::run(ctx).boxed_local(),
     },
     Scenario {
         name: "letters",

@@ -17,6 +17,7 @@ mod params;
 mod problem;
 mod queue;
 mod repair;
+mod search;
 mod server;
 mod users;
 
@@ -73,6 +74,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(blocks::read, blocks::store))
         .routes(routes!(blocks::begin))
         .routes(routes!(blocks::end))
+        .routes(routes!(search::find))
         .routes(routes!(locks::show, locks::change))
         .routes(routes!(cluster::set, cluster::remove))
         .routes(routes!(cluster::drain))

@@ -6,6 +6,8 @@
 use super::step::{Step, Stop};
 use super::upload::Release;
 use crate::limits::TRIM_VERSIONS_STEP;
+use crate::metadata::command::ObjectName;
+use crate::metadata::effect::Effect;
 use crate::metadata::keys;
 use crate::metadata::name::{BucketName, ObjectKey};
 use crate::metadata::refusal::{Quota, Refusal};
@@ -110,6 +112,8 @@ impl Step<'_> {
                 self.mark(keys::owned(&after.owner, bucket, key));
             }
         }
+        let name = ObjectName { bucket: bucket.clone(), key: key.clone() };
+        self.effect(Effect::ObjectChanged { name });
         match after {
             Some(after) => self.set(keys::object(bucket, key), after)?,
             None => self.delete(keys::object(bucket, key)),

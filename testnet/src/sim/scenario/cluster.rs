@@ -79,6 +79,7 @@ impl Cluster {
             heal: self.plan.heal,
             work: WorkSettings::default(),
             scrub: self.plan.scrub,
+            index: None,
             spread: self.plan.spread,
             placements: self.placements.clone(),
             planted: self.planted,
