@@ -12,6 +12,7 @@ use super::moves::{self, Moves};
 use super::repair::{self, Repair};
 use super::report::Table;
 use super::scratch::Scratch;
+use super::search::{self, Searches};
 use super::slow::{self, Slow};
 use super::spread::{self, Spread};
 use super::survival::{self, Survival};
@@ -34,6 +35,8 @@ enum Bench {
     Slow,
     /// Hit rates of the cache of peers, beside other policies and the best that could be.
     Cache,
+    /// Searches over many names, beside SQLite.
+    Search,
     /// Names agreed on in a second, beside synced appends; a bucket of a million objects.
     Meta,
 }
@@ -51,6 +54,9 @@ pub struct BenchArgs {
     /// Objects in the bucket of the metadata benchmark.
     #[arg(long, value_name = "N", default_value_t = meta::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(30_000..))]
     objects: u64,
+    /// Names of the benchmark of searches.
+    #[arg(long, value_name = "N", default_value_t = search::OBJECTS_DEFAULT, value_parser = clap::value_parser!(u64).range(1_000..))]
+    names: u64,
     /// Bytes of the file, or of all objects together; 1 GiB for throughput, spread and moves, 2 GiB for survival and repair, 256 MiB for slow when absent.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     size: Option<u64>,
@@ -97,6 +103,8 @@ struct Results {
     metadata: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Rates>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<Searches>,
 }
 
 /// Runs the benchmarks that are asked for; returns whether every bound held.
@@ -117,6 +125,7 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         slow: None,
         metadata: None,
         cache: None,
+        search: None,
     };
     if !args.json {
         writeln!(out, "{cores} cores; files and daemons in {}", scratch.path().display())?;
@@ -164,6 +173,11 @@ pub async fn main(args: &BenchArgs, out: &mut (impl Write + Send)) -> anyhow::Re
         let measured = cache::run();
         show(args, out, &measured.tables())?;
         results.cache = Some(measured);
+    }
+    if wants(Bench::Search) {
+        let measured = search::run(&scratch, args.names)?;
+        show(args, out, &measured.tables())?;
+        results.search = Some(measured);
     }
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;

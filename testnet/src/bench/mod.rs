@@ -13,6 +13,7 @@ mod readers;
 mod repair;
 mod report;
 pub(crate) mod scratch;
+mod search;
 mod slow;
 mod spread;
 pub(crate) mod stock;
