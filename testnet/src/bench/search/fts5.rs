@@ -30,7 +30,7 @@ impl Fts5 {
                  type TEXT, modified INTEGER);
              CREATE TABLE tags (id INTEGER, name TEXT, value TEXT);
              CREATE INDEX tags_of ON tags (name, value, id);
-             CREATE VIRTUAL TABLE words USING fts5 (name, words, content='', tokenize='unicode61 remove_diacritics 2');",
+             CREATE VIRTUAL TABLE words USING fts5 (name, about, content='', tokenize='unicode61 remove_diacritics 2');",
         )?;
         Ok(Self(connection))
     }
@@ -44,7 +44,7 @@ impl Fts5 {
             )?;
             let mut tag = self.0.prepare_cached("INSERT INTO tags VALUES (?, ?, ?)")?;
             let mut words =
-                self.0.prepare_cached("INSERT INTO words (rowid, name, words) VALUES (?, ?, ?)")?;
+                self.0.prepare_cached("INSERT INTO words (rowid, name, about) VALUES (?, ?, ?)")?;
             for document in documents {
                 let Document { bucket, key, owner, cid, size, content_type, tags, modified_ms } =
                     document;
