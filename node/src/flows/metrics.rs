@@ -1,9 +1,9 @@
-//! Counters of uploads and downloads.
+//! Counters of uploads, downloads and searches.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-/// What is counted of transfers through this peer.
+/// What is counted of transfers and searches through this peer.
 #[derive(Clone, Debug, Default)]
 pub struct FlowMetrics {
     /// Uploads acknowledged.
@@ -34,6 +34,12 @@ pub struct FlowMetrics {
     pub collected_blocks: Counter,
     /// Their bytes.
     pub collected_bytes: Counter,
+    /// Searches answered.
+    pub searches: Counter,
+    /// What they took, in microseconds.
+    pub searches_micros: Counter,
+    /// Objects that were put into the index of names, or taken out.
+    pub indexed: Counter,
 }
 
 impl FlowMetrics {
@@ -65,6 +71,13 @@ impl FlowMetrics {
                 "collect_bytes",
                 "Bytes of blocks freed that nothing referred to",
                 &self.collected_bytes,
+            ),
+            ("search_answers", "Searches answered", &self.searches),
+            ("search_microseconds", "What they took", &self.searches_micros),
+            (
+                "search_indexed_objects",
+                "Objects put into the index of names, or taken out",
+                &self.indexed,
             ),
         ];
         for (name, help, counter) in rows {

@@ -17,6 +17,7 @@ use protocol::metadata::{
 };
 use protocol::search::{Backlog, Clause, Query, Wanted};
 use protocol::{ClusterId, Fault, Instant, Kind};
+use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::Context;
@@ -33,11 +34,22 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Changes of an index that is made anew between two commits: what a crash has done again, and what is not found meanwhile.
 const COMMIT_EVERY: usize = 50_000;
 
+/// Searches that run at a time: each takes a processor, which uploads and downloads need to hash.
+const RUNNING_MAX: usize = 2;
+
+/// Searches that run or wait for their turn: beyond that another peer is quicker.
+const OPEN_MAX: usize = 64;
+
+/// When to ask again after `busy`.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
 /// Searches of this peer's index. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct Search {
     index: Option<Index>,
     standing: Arc<Mutex<Standing>>,
+    running: Arc<Semaphore>,
+    open: Arc<Semaphore>,
 }
 
 /// How the index stands.
@@ -65,7 +77,12 @@ pub struct Searched {
 impl Search {
     /// Returns searches over an index, or ones that fail where a peer has none.
     pub(crate) fn over(index: Option<Index>) -> Self {
-        Self { index, standing: Arc::default() }
+        Self {
+            index,
+            standing: Arc::default(),
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            open: Arc::new(Semaphore::new(OPEN_MAX)),
+        }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -77,7 +94,8 @@ impl Search {
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a page beyond [`SEARCH_DEPTH_MAX`]; [`Kind::NotFound`] for a cluster that is not known;
-    /// [`Kind::Unavailable`] where a peer has no index; [`Kind::Internal`] when it cannot be read.
+    /// [`Kind::Busy`] when too many are under way; [`Kind::Unavailable`] where a peer has no index; [`Kind::Internal`] when it
+    /// cannot be read.
     pub(crate) async fn search<E: Env>(
         &self,
         context: &Context<E>,
@@ -99,8 +117,23 @@ impl Search {
         let silent = context.meta.silent_for();
         let age = waits_since.map_or(Duration::ZERO, |since| context.env.now().since(since));
         let found = if is_wanted {
+            let _open = self.open.try_acquire().map_err(|_| {
+                Fault::busy(format!("{OPEN_MAX} searches are under way at this peer"), BUSY_PAUSE)
+            })?;
+            let turn = Arc::clone(&self.running).acquire_owned().await;
             let now = context.env.wall();
-            context.env.compute(move || index.search(&query, page, now)).await?
+            // Whoever asked may go; the search goes on to its end, and so does its turn.
+            let search = move || {
+                let found = index.search(&query, page, now);
+                drop(turn);
+                found
+            };
+            let begun = context.env.now();
+            let found = context.env.compute(search).await?;
+            let took = context.env.now().since(begun).as_micros();
+            context.metrics.searches.inc();
+            context.metrics.searches_micros.inc_by(u64::try_from(took).unwrap_or(u64::MAX));
+            found
         } else {
             Found::default()
         };
@@ -249,6 +282,7 @@ impl<E: Env> Writer<E> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.context.metrics.indexed.inc_by(changes.len() as u64);
         self.on_index(move |index| index.change(changes)).await
     }
 

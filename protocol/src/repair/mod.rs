@@ -31,7 +31,7 @@ pub use findings::{Findings, Repair};
 pub use foreground::{Foreground, Tally};
 pub use leave::{Confirmations, Evidence, Keep, may_drop};
 pub use message::{Answer, Page, Question, RepairFormatError};
-pub use plan::{Plan, RepairId};
+pub use plan::{Plan, RepairId, Updated};
 pub use restore::Restore;
 pub use rounds::{RoundEnd, Rounds};
 pub use row::{Row, RowKey};

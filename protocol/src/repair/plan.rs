@@ -43,6 +43,15 @@ struct Rank {
     id: RepairId,
 }
 
+/// What came of a comparison, beside what is to be repaired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// Those under way that are to be stopped: they are not wanted any more, or have become more urgent and begin anew.
+    pub stopped: Vec<RepairId>,
+    /// Bytes that waited to be copied and do not lack any more: others brought them, or nobody wants them now.
+    pub bytes_brought: u64,
+}
+
 /// The repairs that wait, and those that are under way.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -74,25 +83,29 @@ impl Plan {
     }
 
     /// Takes what was found to lack, and forgets what lacked before in the partitions that were looked at and
-    /// does not any more. What lacked before keeps its age. Returns which of those under way are to be stopped: they
-    /// are not wanted any more, or have become more urgent and begin anew.
+    /// does not any more. What lacked before keeps its age.
     pub fn update(
         &mut self,
         now: Instant,
         was_looked_at: impl Fn(Partition) -> bool,
         repairs: Vec<Repair>,
-    ) -> Vec<RepairId> {
+    ) -> Updated {
         let is_old = |id: &RepairId| was_looked_at(Partition::of(&id.row.cid));
         let before: BTreeMap<RepairId, Rank> =
             self.ranks.extract_if(.., |id, _| is_old(id)).collect();
+        // A copy serves all owners of a block.
+        let mut lacked: BTreeMap<(Cid, PeerId), u32> = BTreeMap::new();
         for rank in before.values() {
-            self.waiting.remove(rank);
+            if let Some(repair) = self.waiting.remove(rank) {
+                lacked.insert((repair.row.cid, repair.target), repair.row.bytes);
+            }
         }
         let mut begun: BTreeMap<RepairId, (Instant, Repair)> =
             self.under_way.extract_if(.., |id, _| is_old(id)).collect();
         let mut stopped = Vec::new();
         for repair in repairs {
             let id = repair.id();
+            lacked.remove(&(repair.row.cid, repair.target));
             match begun.remove(&id).or_else(|| self.under_way.remove(&id)) {
                 Some(known) if known.1.copies <= repair.copies => {
                     self.under_way.insert(id, known);
@@ -108,7 +121,8 @@ impl Plan {
             }
         }
         stopped.extend(begun.into_keys());
-        stopped
+        let bytes_brought = lacked.into_values().map(u64::from).fold(0, u64::saturating_add);
+        Updated { stopped, bytes_brought }
     }
 
     /// Notes that a repair that was under way came to its end. Returns the bytes that lack for it alone: none while the same

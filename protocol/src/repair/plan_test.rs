@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Plan, Repair};
+use super::{Plan, Repair, Updated};
 use crate::limits::REPAIR_SETTLE;
 use crate::repair::Row;
 use crate::repair::testing::{owner, peer, row, secs};
@@ -100,14 +100,15 @@ fn what_is_under_way_does_not_begin_twice_and_ends_when_nobody_lacks_it() {
     let mut plan = plan();
     let [stays, goes, urgent, elsewhere] = [2, 2, 2, 2].map(|copies| repair(&mut prng, copies));
     let all = vec![stays.clone(), goes.clone(), urgent.clone(), elsewhere.clone()];
-    assert_eq!(plan.update(secs(1), |_| true, all), []);
+    assert_eq!(plan.update(secs(1), |_| true, all), Updated::default());
     assert_eq!(core::iter::from_fn(|| plan.take(secs(1))).count(), 4);
     assert_eq!(plan.repairs().count(), 4);
 
     // One lacks still, one does not, and of one there are fewer copies by now.
     let was_looked_at = |partition| partition != elsewhere.row.partition();
     let urgent = Repair { copies: 1, ..urgent };
-    let mut stopped = plan.update(secs(2), was_looked_at, vec![stays.clone(), urgent.clone()]);
+    let updated = plan.update(secs(2), was_looked_at, vec![stays.clone(), urgent.clone()]);
+    let Updated { mut stopped, bytes_brought: 0 } = updated else { panic!("{updated:?}") };
     let mut expected = [goes.id(), urgent.id()];
     stopped.sort_unstable();
     expected.sort_unstable();
@@ -136,4 +137,20 @@ fn what_ended_lacks_no_more_unless_another_owner_of_the_block_waits_for_it() {
     assert_eq!(plan.ended(elsewhere.id()), bytes);
     assert_eq!(plan.ended(shared.id()), bytes);
     assert_eq!(plan.ended(shared.id()), 0, "it had ended");
+}
+
+#[test]
+fn what_waited_and_lacks_no_more_was_brought_once_for_all_its_owners() {
+    let mut prng = Prng::new(1);
+    let mut plan = plan();
+    let (one, stays) = (repair(&mut prng, 1), repair(&mut prng, 1));
+    let shared = Repair { row: Row { owner: owner(9), ..one.row }, ..one.clone() };
+    let other = Repair { target: peer(3), ..one.clone() };
+    plan.update(secs(1), |_| true, vec![one.clone(), shared.clone(), other, stays.clone()]);
+    let brought = |plan: &mut Plan, left| plan.update(secs(2), |_| true, left).bytes_brought;
+    let bytes = u64::from(one.row.bytes);
+    // For one owner of two it lacks still; at the other peer it does not.
+    assert_eq!(brought(&mut plan, vec![shared, stays.clone()]), bytes);
+    assert_eq!(brought(&mut plan, vec![stays.clone()]), bytes);
+    assert_eq!(brought(&mut plan, vec![stays]), 0);
 }

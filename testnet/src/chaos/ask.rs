@@ -49,6 +49,16 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// Returns the answer, whatever it says.
+    pub(super) fn answered(self) -> anyhow::Result<Answer> {
+        match self {
+            Self::Answered(answer) => Ok(answer),
+            Self::NotSent | Self::Unknown(_) => self.done(),
+        }
+    }
+}
+
 impl Answer {
     /// Returns what a refusal says.
     pub(super) fn problem(&self) -> String {

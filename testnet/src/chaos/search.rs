@@ -53,6 +53,24 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         finds(ctx, &url, "oslo", &["2024/Holiday-Oslo.jpg"]).await?;
     }
 
+    // One is killed before its index has what it has applied of a name that goes and one that comes.
+    let url = stage.url("a2")?;
+    put(ctx, &urls[0], "photos/late.jpg", "").await?;
+    finds(ctx, &url, "late", &["late.jpg"]).await?;
+    put(ctx, &urls[0], "photos/spring.jpg", "").await?;
+    let gone = format!("{}/api/v1/objects/photos/late.jpg", urls[0]);
+    ask(ctx.http.request(Method::DELETE, &gone)).await.done()?;
+    until(PATIENCE, async || {
+        let read = ctx.http.request(Method::GET, &format!("{url}/api/v1/objects/photos/late.jpg"));
+        ask(read).await.answered()?.expect(404).map(drop)
+    })
+    .await?;
+    stage.net().kill("a2")?;
+    stage.net().restart("a2").await?;
+    let url = stage.url("a2")?;
+    finds(ctx, &url, "late", &[]).await?;
+    finds(ctx, &url, "spring", &["spring.jpg"]).await?;
+
     // Its index is lost, or wrong: all of it is derived.
     damage_index(&mut stage, "a1").await?;
     let url = stage.url("a1")?;

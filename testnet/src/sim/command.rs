@@ -127,6 +127,13 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
     if args.log {
         show_logs();
     }
+    let takes_none = matches!(args.scenario, ScenarioName::Placement | ScenarioName::Steal);
+    if takes_none
+        && (args.plant.is_some() || args.peers.is_some() || args.seed != 1 || args.count != 1)
+    {
+        let detail = "this scenario takes no seeds, peers and plants: it is always the same";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
+    }
     match args.scenario {
         ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
         ScenarioName::Steal => super::steal::run(out).map_err(io::Error::other),

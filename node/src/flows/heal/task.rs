@@ -10,7 +10,9 @@ use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::FuturesUnordered;
 use protocol::limits::REPAIR_ROWS_MAX;
 use protocol::placement::Partition;
-use protocol::repair::{Meter, Plan, RepairId, RepairStatus, Restore, RoundEnd, Rounds, status};
+use protocol::repair::{
+    Meter, Plan, RepairId, RepairStatus, Restore, RoundEnd, Rounds, Updated, status,
+};
 use protocol::work::JobKind;
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
@@ -170,11 +172,14 @@ impl<E: Env> Healer<E> {
         let is_own = |partition| desired.steward(partition) == Some(own);
         // Where somebody could not be compared with, what was found to lack before may lack still.
         let is_own = |partition| is_complete && is_own(partition);
-        let mut stopped = self.plan.update(now, is_own, repairs);
+        let lacking = self.plan.update(now, is_own, repairs);
         let is_stray = |partition| is_complete && strays.binary_search(&partition).is_ok();
-        stopped.extend(self.plan.update(now, is_stray, hand_overs));
-        for abort in stopped.iter().filter_map(|id| self.aborts.remove(id)) {
-            abort.abort();
+        let to_give = self.plan.update(now, is_stray, hand_overs);
+        for Updated { stopped, bytes_brought } in [lacking, to_give] {
+            self.meter.copied(now, bytes_brought);
+            for abort in stopped.iter().filter_map(|id| self.aborts.remove(id)) {
+                abort.abort();
+            }
         }
         self.strays = strays;
         self.is_cut = is_cut;
