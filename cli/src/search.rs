@@ -82,14 +82,15 @@ fn remarks(found: &Found) -> Vec<String> {
     if found.hits.is_empty() {
         remarks.push("nothing was found".to_owned());
     }
+    let shown = found.hits.len();
     if let Some(next) = &found.next {
-        let shown = found.hits.len();
         remarks.push(format!("{shown} of {} are shown; --after {next} goes on", found.total));
     }
     for Searched { name, age_ms, state, .. } in &found.clusters {
         match (state, age_ms) {
             (SearchState::Building, _) => {
-                remarks.push(format!("the index of {name} is being made: there may be more"));
+                remarks
+                    .push(format!("the index of {name} is not up to date yet: there may be more"));
             }
             (SearchState::Searched, Some(age)) if *age >= OLD_MS => {
                 let seconds = age / 1000;
@@ -140,7 +141,7 @@ mod tests {
             tags: [("place".to_owned(), "Oslo".to_owned())].into(),
             modified: "2024-01-01T00:00:00Z".to_owned(),
             score: 1.0,
-            age_ms: 0,
+            age_ms: Some(0),
         };
         let shown = row(&hit);
         assert!(shown.ends_with("home        photos/oslo.jpg  bafy  place=Oslo"), "{shown}");
@@ -157,7 +158,7 @@ mod tests {
             took_ms: 1,
         };
         let told = remarks(&found).join("; ");
-        for part in ["1 of 2", "--after 1", "home is 20 s old", "is being made"] {
+        for part in ["1 of 2", "--after 1", "home is 20 s old", "not up to date"] {
             assert!(told.contains(part), "{told}");
         }
         assert_eq!(remarks(&Found::default()), ["nothing was found"]);

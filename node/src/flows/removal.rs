@@ -67,7 +67,8 @@ pub(crate) async fn removal<E: Env>(
     }
 }
 
-/// Says whether the others could still agree without a member, as far as this peer knows.
+/// Says whether the others could still agree without a member, as far as this peer knows. Those that are to leave too
+/// count only where nobody else is left.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when there is no majority now.
@@ -77,7 +78,10 @@ pub(super) async fn can_do_without<E: Env>(
 ) -> Result<bool, Fault> {
     let members = context.meta.read(Freshness::Latest, |state| all_members(state)).await?;
     let voters: BTreeSet<u64> = context.meta.status().voters().iter().map(|id| id.0).collect();
-    Ok(may_leave(raft_id, &live(context, &members), &voters))
+    let stays = |member: &&Member| member.state == MemberState::Active;
+    let staying: Vec<Member> = members.iter().filter(stays).cloned().collect();
+    let counted = if staying.is_empty() { members } else { staying };
+    Ok(may_leave(raft_id, &live(context, &counted), &voters))
 }
 
 /// Returns who of the members is there, as far as this peer knows.

@@ -3,14 +3,20 @@
 //! A cache keeps what was let go of for as long as it likes. So it may serve what else is known to exist, and
 //! must not be why a root is found. Never: reads a block.
 
-use protocol::Cid;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use protocol::wire::Class;
+use protocol::{Cid, PeerId};
 
 use super::{Context, holder};
 use crate::env::Env;
 
-/// Holders that are asked whether they hold a block, one after the other, before all are asked for it.
+/// Holders that are asked whether they hold a block before all are asked for it, and for how long.
 const ASKED_MAX: usize = 2;
+/// See [`ASKED_MAX`].
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The root of a download, or a block that is read alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,21 +51,30 @@ impl Root {
     }
 }
 
-/// Says whether somebody holds a block, this peer first.
+/// Says whether somebody is known to hold a block: this peer, or one of two that answer soon.
 async fn is_held<E: Env>(context: &Context<E>, cid: Cid) -> bool {
-    let mut asked = vec![context.peers.view().own()];
-    {
+    let (own, others) = {
         let view = context.peers.view();
         let others = view.holders(&cid).into_iter().map(|holder| holder.peer);
-        asked.extend(
-            others.filter(|peer| *peer != view.own() && view.is_there(*peer)).take(ASKED_MAX),
-        );
+        let others = others.filter(|peer| *peer != view.own() && view.is_there(*peer));
+        (view.own(), others.take(ASKED_MAX).collect::<Vec<PeerId>>())
+    };
+    // A disk that fails says so to whoever reads the block.
+    if holder::has(context, cid, own, Class::Control).await == Ok(true) {
+        return true;
     }
-    for peer in asked {
-        // Who does not answer says so to whoever reads the block.
-        if holder::has(context, cid, peer, Class::Control).await == Ok(true) {
-            return true;
+    let end = context.env.now().after(PATIENCE);
+    let mut answers: FuturesUnordered<_> =
+        others.into_iter().map(|peer| holder::has(context, cid, peer, Class::Control)).collect();
+    loop {
+        tokio::select! {
+            biased; // an answer beats the clock
+            answer = answers.next() => match answer {
+                Some(Ok(true)) => return true,
+                Some(Ok(false) | Err(_)) => {}
+                None => return false,
+            },
+            () = context.env.sleep_until(end) => return false,
         }
     }
-    false
 }

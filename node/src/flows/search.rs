@@ -4,16 +4,16 @@
 //! committed with each step, says from where it goes on after a start. Owns what is known of the index's age. Never: holds up a
 //! write; answers from anything but this peer's own index.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
 use protocol::limits::{LIST_ROWS_MAX, SEARCH_DEPTH_MAX, SEARCH_HITS_MAX};
 use protocol::metadata::{
-    BucketName, Effect, ListQuery, ObjectKey, ObjectName, ObjectVersion, query,
+    BucketName, Effect, ListQuery, NamedObject, ObjectKey, ObjectName, ObjectVersion, query,
 };
 use protocol::search::{Backlog, Clause, Query, Wanted};
 use protocol::{ClusterId, Fault, Instant, Kind};
@@ -68,7 +68,7 @@ pub struct Searched {
     pub found: Found,
     /// The cluster's name.
     pub cluster: String,
-    /// For how long changes have not been reflected; `None` while the index is being made.
+    /// For how long changes have not been reflected; `None` while the index is being made, and before a leader was heard of.
     pub age: Option<Duration>,
     /// Whether the cluster was asked for at all.
     pub is_wanted: bool,
@@ -124,7 +124,7 @@ impl Search {
             let now = context.env.wall();
             // Whoever asked may go; the search goes on to its end, and so does its turn.
             let search = move || {
-                let found = index.search(&query, page, now);
+                let found = guarded(|| index.search(&query, page, now));
                 drop(turn);
                 found
             };
@@ -137,7 +137,8 @@ impl Search {
         } else {
             Found::default()
         };
-        let age = is_built.then(|| age.max(silent));
+        // Who has heard of no leader since it started does not know what it missed before.
+        let age = (is_built && context.meta.is_in_touch()).then(|| age.max(silent));
         Ok(Searched { found, cluster, age, is_wanted })
     }
 }
@@ -162,7 +163,8 @@ pub(crate) async fn follow<E: Env>(context: Context<E>, search: Search) {
     let Some(index) = search.index.clone() else { return };
     let concerns = |effect: &Effect| matches!(effect, Effect::ObjectChanged { .. });
     let effects = context.meta.effects(concerns);
-    let mut follower = Follower { context, index, search, effects, backlog: Backlog::All };
+    let backlog = Backlog::All;
+    let mut follower = Follower { context, index, search, effects, backlog, has_begun: false };
     follower.search.standing().waits_since = Some(follower.context.env.now());
     while follower.step().await.is_continue() {}
     let index = follower.index.clone();
@@ -175,6 +177,8 @@ struct Follower<E: Env> {
     search: Search,
     effects: Effects,
     backlog: Backlog,
+    /// Whether it wrote before: the first time there is nothing to wait for.
+    has_begun: bool,
 }
 
 impl<E: Env> Follower<E> {
@@ -183,12 +187,15 @@ impl<E: Env> Follower<E> {
         if self.backlog.is_empty() {
             let told = self.effects.next().await;
             self.note(told)?;
+        }
+        if self.has_begun {
             self.gather(GATHER).await?;
         }
+        self.has_begun = true;
         // In this order: all that is below this place has been told by now.
         let position = self.context.meta.applied();
-        while let Some(told) = self.effects.next().now_or_never() {
-            self.note(told)?;
+        while let Some(told) = self.effects.try_next() {
+            self.note(Some(told))?;
         }
         let taken = self.backlog.take();
         let began = self.context.env.now();
@@ -275,7 +282,7 @@ impl<E: Env> Writer<E> {
         what: impl FnOnce(&Index) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let index = self.index.clone();
-        self.context.env.compute(move || what(&index)).await
+        self.context.env.compute(move || guarded(|| what(&index))).await
     }
 
     async fn change(&self, changes: Vec<IndexChange>) -> Result<(), Fault> {
@@ -292,6 +299,9 @@ impl<E: Env> Writer<E> {
 
     /// Has the index reflect how these objects are now.
     async fn look_at(&self, names: Vec<ObjectName>) -> Result<(), Fault> {
+        if names.is_empty() {
+            return Ok(());
+        }
         let read = self.context.meta.read(Freshness::Local, move |state| {
             let change = |name: &ObjectName| {
                 let now = query::object(state, &name.bucket, &name.key)?;
@@ -304,11 +314,11 @@ impl<E: Env> Writer<E> {
         self.change(changes).await
     }
 
-    /// Has the index reflect how everything is now: looks at what was written since it was committed, and at what it has and
-    /// nobody else. Cost: a read of all names.
+    /// Has the index reflect how everything is now: what it has in another version or not at all is put, and what only it has is
+    /// looked at again. Cost: a read of all names, and of all ids of the index.
     async fn look_at_all(&self) -> Result<(), Fault> {
-        let since = self.on_index(Index::position).await?;
-        let (mut changes, mut written) = (Vec::new(), 0);
+        let position = self.on_index(Index::position).await?;
+        let mut written = 0;
         let (mut bucket, mut before): (Option<BucketName>, Option<Id>) = (None, None);
         loop {
             let after = bucket.clone();
@@ -327,24 +337,16 @@ impl<E: Env> Writer<E> {
                     .meta
                     .read(Freshness::Local, move |state| query::list(state, &of, &listed));
                 let page = page.await?;
-                let ids: Vec<Id> = page
-                    .objects
-                    .iter()
-                    .map(|named| Id::of(named.name.bucket.as_str(), named.name.key.as_str()))
-                    .collect();
-                if let Some(last) = ids.last().cloned() {
-                    self.look_between(before.take(), Some(last.clone()), ids.into_iter().collect())
-                        .await?;
+                let id = |name: &ObjectName| Id::of(name.bucket.as_str(), name.key.as_str());
+                let there: BTreeMap<Id, NamedObject> =
+                    page.objects.into_iter().map(|named| (id(&named.name), named)).collect();
+                if let Some(last) = there.keys().next_back().cloned() {
+                    written += self.compare(before.take(), Some(last.clone()), there).await?;
                     before = Some(last);
                 }
-                let is_new = |version: &ObjectVersion| version.version >= since;
-                let new = page.objects.iter().filter(|named| is_new(&named.object));
-                changes.extend(new.map(|named| put(&named.name, &named.object)));
-                written += changes.len();
-                self.change(std::mem::take(&mut changes)).await?;
                 if written >= COMMIT_EVERY {
                     written = 0;
-                    self.commit(since).await?;
+                    self.commit(position).await?;
                 }
                 after = page.next;
                 if after.is_none() {
@@ -353,41 +355,62 @@ impl<E: Env> Writer<E> {
             }
             bucket = Some(name);
         }
-        self.look_between(before, None, BTreeSet::new()).await
+        self.compare(before, None, BTreeMap::new()).await.map(drop)
     }
 
-    /// Looks at what the index has behind one id and up to another, and is not among what there is.
-    async fn look_between(
+    /// Has the index reflect what there is behind one id and up to another. Returns how many of its documents were touched.
+    async fn compare(
         &self,
         mut after: Option<Id>,
         last: Option<Id>,
-        there: BTreeSet<Id>,
-    ) -> Result<(), Fault> {
+        mut there: BTreeMap<Id, NamedObject>,
+    ) -> Result<usize, Fault> {
+        let mut touched = 0;
         loop {
             let (from, until) = (after.clone(), last.clone());
-            let ids =
+            let held =
                 self.on_index(move |index| index.ids(from.as_ref(), until.as_ref(), LIST_ROWS_MAX));
-            let ids = ids.await?;
-            let is_last = ids.len() < LIST_ROWS_MAX;
-            after = ids.last().cloned();
-            let mut names = Vec::new();
-            let mut gone = Vec::new();
-            for id in ids.into_iter().filter(|id| !there.contains(id)) {
-                let (bucket, key) = id.parts();
-                match (BucketName::new(bucket), ObjectKey::new(key)) {
-                    (Ok(bucket), Ok(key)) => names.push(ObjectName { bucket, key }),
-                    // Not ours.
-                    _ => gone.push(IndexChange::Remove(id)),
+            let held = held.await?;
+            let is_last = held.len() < LIST_ROWS_MAX;
+            after = held.last().map(|(id, _)| id.clone());
+            let (mut changes, mut names) = (Vec::new(), Vec::new());
+            for (id, version) in held {
+                match there.remove(&id) {
+                    Some(NamedObject { object, .. }) if object.version == version => {}
+                    Some(NamedObject { name, object }) => changes.push(put(&name, &object)),
+                    None => {
+                        let (bucket, key) = id.parts();
+                        match (BucketName::new(bucket), ObjectKey::new(key)) {
+                            (Ok(bucket), Ok(key)) => names.push(ObjectName { bucket, key }),
+                            // Not ours.
+                            (Err(_), _) | (_, Err(_)) => changes.push(IndexChange::Remove(id)),
+                        }
+                    }
                 }
             }
-            debug!(objects = names.len(), "objects that the index has and the cluster may not");
-            self.change(gone).await?;
+            touched += changes.len() + names.len();
+            self.change(changes).await?;
             self.look_at(names).await?;
             if is_last {
-                return Ok(());
+                break;
             }
         }
+        let missing: Vec<IndexChange> =
+            there.into_values().map(|NamedObject { name, object }| put(&name, &object)).collect();
+        touched += missing.len();
+        debug!(objects = touched, "objects that the index did not have as they are");
+        self.change(missing).await?;
+        Ok(touched)
     }
+}
+
+/// Does something with the index. What makes its library panic is a fault of the index, which is derived, and no reason to end the
+/// peer.
+fn guarded<T>(what: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
+        let detail = "the index of names cannot be read: stop the peer and remove the folder `names`, which is made anew";
+        Err(Fault::new(Kind::Internal, detail))
+    })
 }
 
 fn put(name: &ObjectName, version: &ObjectVersion) -> IndexChange {
@@ -401,5 +424,6 @@ fn put(name: &ObjectName, version: &ObjectVersion) -> IndexChange {
         content_type: content.map(|content| content.content_type.to_string()).unwrap_or_default(),
         tags: version.tags.as_map().clone(),
         modified_ms: version.modified.as_unix_millis(),
+        version: version.version,
     }))
 }

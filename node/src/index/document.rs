@@ -69,6 +69,8 @@ pub struct Document {
     pub tags: BTreeMap<String, String>,
     /// When it was written, in milliseconds since 1970.
     pub modified_ms: u64,
+    /// Which version of the object this is.
+    pub version: u64,
 }
 
 impl Document {
@@ -94,14 +96,17 @@ pub(super) struct Fields {
     pub(super) bucket: Field,
     pub(super) size: Field,
     pub(super) modified: Field,
+    version: Field,
     kept: Field,
 }
 
 /// Name of the field with the time, which results are ranked by.
 pub(super) const MODIFIED: &str = "modified";
+/// Name of the field with the version, by which it is seen whether a document is as the object is.
+pub(super) const VERSION: &str = "version";
 
 /// The version of the fields and of what is kept: an index of another one is made anew.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 impl Fields {
     pub(super) fn new() -> Self {
@@ -120,6 +125,7 @@ impl Fields {
             bucket: schema.add_text_field("bucket", STRING),
             size: schema.add_u64_field("size", INDEXED | FAST),
             modified: schema.add_u64_field(MODIFIED, FAST),
+            version: schema.add_u64_field(VERSION, FAST),
             kept: schema.add_bytes_field("kept", STORED),
             schema: schema.build(),
         }
@@ -148,6 +154,7 @@ impl Fields {
         doc.add_text(self.bucket, &document.bucket);
         doc.add_u64(self.size, document.size);
         doc.add_u64(self.modified, document.modified_ms);
+        doc.add_u64(self.version, document.version);
         let kept = serde_json::to_vec(document)
             .map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
         doc.add_bytes(self.kept, &kept);

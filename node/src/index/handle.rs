@@ -18,7 +18,7 @@ use tantivy::{
 };
 use tracing::warn;
 
-use super::document::{Document, Fields, Id, LAYOUT, MODIFIED, analyzer, analyzer_name};
+use super::document::{Document, Fields, Id, LAYOUT, MODIFIED, VERSION, analyzer, analyzer_name};
 use super::query;
 
 /// Memory of the writer between two commits: the least that tantivy takes, and some.
@@ -216,7 +216,8 @@ impl Index {
         }
     }
 
-    /// Returns up to `limit` objects of the last commit in the order of their ids, behind `after` and up to `last`.
+    /// Returns up to `limit` objects of the last commit with their versions, in the order of their ids, behind `after` and up to
+    /// `last`.
     ///
     /// # Errors
     /// [`Kind::Internal`] when it cannot be read.
@@ -225,7 +226,7 @@ impl Index {
         after: Option<&Id>,
         last: Option<&Id>,
         limit: usize,
-    ) -> Result<Vec<Id>, Fault> {
+    ) -> Result<Vec<(Id, u64)>, Fault> {
         let mut found = std::collections::BTreeSet::new();
         for segment in self.0.reader.searcher().segment_readers() {
             let some = self.ids_of(segment, (after, last), limit);
@@ -239,7 +240,8 @@ impl Index {
         segment: &SegmentReader,
         (after, last): (Option<&Id>, Option<&Id>),
         limit: usize,
-    ) -> Result<Vec<Id>, TantivyError> {
+    ) -> Result<Vec<(Id, u64)>, TantivyError> {
+        let versions = segment.fast_fields().u64(VERSION)?;
         let index = segment.inverted_index(self.0.fields.id)?;
         let mut range = index.terms().range();
         if let Some(after) = after {
@@ -254,12 +256,15 @@ impl Index {
             && let Some((term, info)) = terms.next()
         {
             let mut docs = index.read_postings_from_terminfo(info, IndexRecordOption::Basic)?;
-            let mut is_alive = false;
-            while !is_alive && docs.doc() != TERMINATED {
-                is_alive = segment.alive_bitset().is_none_or(|alive| alive.is_alive(docs.doc()));
+            let is_alive = |doc| segment.alive_bitset().is_none_or(|alive| alive.is_alive(doc));
+            while docs.doc() != TERMINATED && !is_alive(docs.doc()) {
                 docs.advance();
             }
-            found.extend(Id::from_term(term).filter(|_| is_alive));
+            if docs.doc() != TERMINATED
+                && let Some(id) = Id::from_term(term)
+            {
+                found.push((id, versions.first(docs.doc()).unwrap_or(0)));
+            }
         }
         Ok(found)
     }
@@ -319,5 +324,6 @@ fn remove(place: &Path) -> Result<(), Fault> {
 }
 
 fn failed(error: &TantivyError) -> Fault {
-    Fault::new(Kind::Internal, format!("the index of names: {error}"))
+    let mend = "if this goes on, stop the peer and remove the folder `names`: it is made anew";
+    Fault::new(Kind::Internal, format!("the index of names: {error} ({mend})"))
 }

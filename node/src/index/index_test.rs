@@ -24,6 +24,7 @@ fn document(key: &str, tags: &[(&str, &str)]) -> Document {
         content_type: "image/jpeg".to_owned(),
         tags,
         modified_ms: NOW_MS,
+        version: 1,
     }
 }
 
@@ -103,6 +104,11 @@ fn prefixes_phrases_and_what_must_not_be_there() {
     assert_eq!(keys(&index, "\"holiday oslo\""), ["holiday oslo 2024.jpg"]);
     assert_eq!(keys(&index, "\"oslo holiday 2023\""), ["oslo holiday 2023.jpg"]);
     assert_eq!(keys(&index, "holiday-os*"), ["holiday oslo 2024.jpg"]);
+    let many = index_of((1_000..1_200).map(|number| document(&format!("img-{number}"), &[])));
+    let page = Page { after: 0, limit: 1 };
+    let query = Query::parse("img-1*").expect("it is a query");
+    let found = many.search(&query, page, WallTime::from_unix_millis(NOW_MS)).expect("it reads");
+    assert_eq!(found.total, 200, "all that begin so");
     assert_eq!(keys(&index, "-oslo"), ["homework.txt"]);
     assert_eq!(keys(&index, "-\"holiday oslo\" jpg"), ["oslo holiday 2023.jpg"]);
 }
@@ -192,11 +198,14 @@ fn ids_come_in_the_order_of_names_and_only_of_what_is_there() {
     index.change(vec![IndexChange::Remove(Id::of("a", "gone"))]).expect("it is taken");
     index.change(vec![put(named("b", "late"))]).expect("it is taken");
     index.commit(2).expect("it commits");
-    let all = [Id::of("a", "y"), Id::of("a", "z"), Id::of("a-b", "x"), Id::of("b", "late")];
+    index.change(vec![put(Document { version: 9, ..named("a", "z") })]).expect("it is taken");
+    index.commit(3).expect("it commits");
+    let all = [("a", "y", 1), ("a", "z", 9), ("a-b", "x", 1), ("b", "late", 1)];
+    let all = all.map(|(bucket, key, version)| (Id::of(bucket, key), version));
     assert_eq!(index.ids(None, None, 10).expect("it reads"), all);
-    assert_eq!(index.ids(Some(&all[0]), Some(&all[2]), 10).expect("it reads"), all[1..=2]);
+    assert_eq!(index.ids(Some(&all[0].0), Some(&all[2].0), 10).expect("it reads"), all[1..=2]);
     assert_eq!(index.ids(None, None, 2).expect("it reads"), all[..2]);
-    assert_eq!(all[2].parts(), ("a-b", "x"));
+    assert_eq!(all[2].0.parts(), ("a-b", "x"));
 }
 
 #[test]
@@ -215,7 +224,8 @@ fn an_index_is_there_again_after_a_start_and_one_that_is_damaged_is_made_anew() 
         assert_eq!(index.position().expect("it reads"), 42);
         assert_eq!(keys(&index, ""), ["kept"]);
     }
-    let meta = folder.path().join("1").join("meta.json");
+    let layout = std::fs::read_dir(folder.path()).expect("it is there").next().expect("it is one");
+    let meta = layout.expect("it reads").path().join("meta.json");
     std::fs::write(&meta, b"{").expect("it can be damaged");
     let index = Index::open(folder.path()).expect("it is made anew");
     assert_eq!((index.position().expect("it reads"), index.documents()), (0, 0));

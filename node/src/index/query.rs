@@ -28,6 +28,9 @@ const ONE_ERROR_CHARS: usize = 4;
 /// See [`ONE_ERROR_CHARS`].
 const TWO_ERRORS_CHARS: usize = 8;
 
+/// Words with the same beginning that are looked for behind others. Of more, the first ones: a few are all that a page shows.
+const BEGINNINGS_MAX: u32 = 20_000;
+
 type Asked = Box<dyn TantivyQuery>;
 
 /// Returns what tantivy is asked.
@@ -72,7 +75,8 @@ impl Reader<'_> {
                     [] => Box::new(EmptyQuery),
                     [word] => any(fields.map(|(field, boost)| begins(field, word, boost))),
                     words => any(fields.map(|(field, boost)| -> Asked {
-                        let phrase = PhrasePrefixQuery::new(terms(field, words));
+                        let mut phrase = PhrasePrefixQuery::new(terms(field, words));
+                        phrase.set_max_expansions(BEGINNINGS_MAX);
                         Box::new(BoostQuery::new(Box::new(phrase), boost))
                     })),
                 }

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use protocol::limits::LIST_ROWS_MAX;
-use protocol::metadata::voters::{Change, VoterView, is_confirmed, next_change};
+use protocol::metadata::voters::{VoterView, is_confirmed, next_change};
 use protocol::metadata::{Member, MemberState, Source, SourceError, query};
 use protocol::{Fault, Instant};
 use tracing::{debug, info};
@@ -74,13 +74,14 @@ async fn keep_members<E: Env>(meta: Meta<E>) {
     }
 }
 
-/// Makes one change, if one is called for, and says whether it did. `wanted_before`: the change of the voters that was called for
-/// the last time, and since when.
+/// Makes one change, if one is called for, and says whether it did. `wanted_before`: whose vote a change was called for to take the
+/// last time, and since when.
 async fn step<E: Env>(
     meta: &Meta<E>,
     leading_since: Instant,
-    wanted_before: &mut Option<(Change, Instant)>,
+    wanted_before: &mut Option<(Option<u64>, Instant)>,
 ) -> Result<bool, Fault> {
+    let before = wanted_before.take();
     let status = meta.status();
     if status.is_joint {
         meta.finish_change().await?;
@@ -109,11 +110,11 @@ async fn step<E: Env>(
     let silence = meta.env().now().since(leading_since);
     let views = views(&status, &wanted, silence);
     let voters: BTreeSet<u64> = status.voters().iter().map(|id| id.0).collect();
-    let change = next_change(&views, &voters, status.raft_id.0);
+    let Some(change) = next_change(&views, &voters, status.raft_id.0) else { return Ok(false) };
     let now = meta.env().now();
-    let before = wanted_before.take().filter(|(before, _)| Some(*before) == change);
-    let Some(change) = change else { return Ok(false) };
-    let (_, since) = *wanted_before.insert(before.unwrap_or((change, now)));
+    // Who takes its place may be another one in each round.
+    let before = before.filter(|(demoted, _)| *demoted == change.demoted());
+    let (_, since) = *wanted_before.insert(before.unwrap_or((change.demoted(), now)));
     if !is_confirmed(change, &views, &voters, now.since(since)) {
         return Ok(false);
     }

@@ -41,6 +41,19 @@ impl Effects {
         effect.map(Told::Effect)
     }
 
+    /// Returns what is there already: all that was told before the call, one after the other, until there is nothing. Not for a
+    /// loop beside [`Self::next`] in another task.
+    pub fn try_next(&mut self) -> Option<Told> {
+        if self.take_missed() {
+            return Some(Told::Missed);
+        }
+        let effect = self.queue.try_recv().ok();
+        if self.take_missed() {
+            return Some(Told::Missed);
+        }
+        effect.map(Told::Effect)
+    }
+
     /// Says whether something was missed, and if so forgets what is queued: the reader starts anew.
     fn take_missed(&mut self) -> bool {
         let missed = self.missed.swap(false, Ordering::AcqRel);
@@ -83,6 +96,8 @@ impl Teller {
             let fits = wanted.all(|effect| follower.queue.try_send(effect.clone()).is_ok());
             if !fits {
                 follower.missed.store(true, Ordering::Release);
+                // Whoever emptied the queue in between and waits is woken.
+                follower.queue.try_send(Effect::SettingsChanged).ok();
             }
         }
     }
@@ -123,6 +138,13 @@ mod tests {
         }
         assert_eq!(slow.next().now_or_never().flatten(), Some(Told::Missed));
         assert_eq!(slow.next().now_or_never(), None, "what came before is history");
+        assert_eq!(slow.try_next(), None);
+        teller.tell(&[Effect::DueChanged, Effect::MembersChanged]);
+        assert_eq!(slow.try_next(), Some(Told::Effect(Effect::DueChanged)));
+        assert_eq!(slow.try_next(), None, "it does not want to hear of members");
+        for _ in 0..2 {
+            assert!(matches!(quick.try_next(), Some(Told::Effect(_))));
+        }
         teller.tell_missed();
         assert_eq!(quick.next().now_or_never().flatten(), Some(Told::Missed));
         teller.tell(&[Effect::MembersChanged]);

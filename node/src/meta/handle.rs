@@ -207,6 +207,12 @@ impl<E: Env> Meta<E> {
         self.inner.is_heard.load(Ordering::Relaxed).then(|| self.since_heard())
     }
 
+    /// Says whether this peer leads, or has heard of a leader since it started.
+    #[must_use]
+    pub fn is_in_touch(&self) -> bool {
+        self.status().is_leader || self.leader_silence().is_some()
+    }
+
     /// Notes that a leader was heard of just now.
     pub(super) fn note_heard(&self) {
         self.inner.heard_nanos.store(self.env().now().as_nanos(), Ordering::Relaxed);

@@ -45,8 +45,8 @@ pub struct Hit {
     pub modified: String,
     /// How well it fits: to be compared with other hits of the same answer.
     pub score: f64,
-    /// How old what is known of it may be.
-    pub age_ms: u64,
+    /// How old what is known of it may be; null when that is not known.
+    pub age_ms: Option<u64>,
 }
 
 /// A cluster whose objects were searched.
@@ -68,6 +68,6 @@ pub struct Searched {
 pub enum SearchState {
     /// All that was known of it was searched.
     Searched,
-    /// The index is being made: there may be more than was found.
+    /// The index is not up to date yet, after a start: there may be more than was found.
     Building,
 }

@@ -57,6 +57,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// Returns whose vote it takes.
+    #[must_use]
+    pub const fn demoted(self) -> Option<u64> {
+        match self {
+            Self::Promote(_) => None,
+            Self::Demote(demote) | Self::Replace { demote, .. } => Some(demote),
+        }
+    }
+
     /// Returns the voters after this change.
     #[must_use]
     pub fn applied(self, voters: &BTreeSet<u64>) -> BTreeSet<u64> {

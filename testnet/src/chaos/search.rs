@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use futures::stream::{self, TryStreamExt};
-use protocol::api::{Found, SearchState};
+use protocol::api::{Found, Object, SearchState};
 use reqwest::Method;
 
 use super::ask::ask;
@@ -28,7 +28,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     put(ctx, &urls[0], "photos/2023/report.txt", "").await?;
     let others = stream::iter((0..OTHERS).zip(urls.iter().cycle()).map(anyhow::Ok));
     let store = async |(number, url): (u32, &String)| {
-        put(ctx, url, &format!("others/{number:04}/noise.bin"), "").await
+        put(ctx, url, &format!("others/{number:04}/noise.bin"), "").await.map(drop)
     };
     others.try_for_each_concurrent(AT_A_TIME, store).await?;
     for url in &urls {
@@ -53,11 +53,17 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
         finds(ctx, &url, "oslo", &["2024/Holiday-Oslo.jpg"]).await?;
     }
 
-    // One is killed before its index has what it has applied of a name that goes and one that comes.
+    // One is killed before its index has what it has applied of a name that goes, one that comes, and one that is again what it
+    // was before.
     let url = stage.url("a2")?;
+    put(ctx, &urls[0], "photos/changed.jpg", "?tag=state=former").await?;
+    let latter = put(ctx, &urls[0], "photos/changed.jpg", "?tag=state=latter").await?;
+    finds(ctx, &url, "tag:state=latter", &["changed.jpg"]).await?;
     put(ctx, &urls[0], "photos/late.jpg", "").await?;
     finds(ctx, &url, "late", &["late.jpg"]).await?;
     put(ctx, &urls[0], "photos/spring.jpg", "").await?;
+    let changed = format!("{}/api/v1/objects/photos/changed.jpg?version={latter}", urls[0]);
+    ask(ctx.http.request(Method::DELETE, &changed)).await.done()?;
     let gone = format!("{}/api/v1/objects/photos/late.jpg", urls[0]);
     ask(ctx.http.request(Method::DELETE, &gone)).await.done()?;
     until(PATIENCE, async || {
@@ -70,6 +76,8 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let url = stage.url("a2")?;
     finds(ctx, &url, "late", &[]).await?;
     finds(ctx, &url, "spring", &["spring.jpg"]).await?;
+    finds(ctx, &url, "tag:state=former", &["changed.jpg"]).await?;
+    finds(ctx, &url, "tag:state=latter", &[]).await?;
 
     // Its index is lost, or wrong: all of it is derived.
     damage_index(&mut stage, "a1").await?;
@@ -80,11 +88,12 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn put(ctx: &Ctx, url: &str, name: &str, query: &str) -> anyhow::Result<()> {
+/// Stores an object, and returns its version.
+async fn put(ctx: &Ctx, url: &str, name: &str, query: &str) -> anyhow::Result<String> {
     let url = format!("{url}/api/v1/objects/{name}{query}");
     let request = ctx.http.request(Method::PUT, &url).body(name.to_owned());
-    ask(request).await.done().with_context(|| name.to_owned())?;
-    Ok(())
+    let stored: Object = ask(request).await.done().with_context(|| name.to_owned())?.document()?;
+    stored.version.context("an object that is stored has a version")
 }
 
 async fn search(ctx: &Ctx, url: &str, query: &str) -> anyhow::Result<Found> {

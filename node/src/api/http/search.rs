@@ -74,7 +74,7 @@ fn document(api: &Api, searched: Searched, page: Page, took_ms: u64) -> api::Fou
         tags: document.tags,
         modified: time_text(WallTime::from_unix_millis(document.modified_ms)),
         score,
-        age_ms: age_ms.unwrap_or(0),
+        age_ms,
     };
     api::Found {
         total: found.total,

@@ -176,7 +176,8 @@ impl<E: Env> Healer<E> {
         let is_stray = |partition| is_complete && strays.binary_search(&partition).is_ok();
         let to_give = self.plan.update(now, is_stray, hand_overs);
         for Updated { stopped, bytes_brought } in [lacking, to_give] {
-            self.meter.copied(now, bytes_brought);
+            // Of a round that remembered only a part nobody knows what was brought.
+            self.meter.copied(now, if is_cut { 0 } else { bytes_brought });
             for abort in stopped.iter().filter_map(|id| self.aborts.remove(id)) {
                 abort.abort();
             }

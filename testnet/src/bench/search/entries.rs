@@ -66,6 +66,7 @@ pub(super) fn entry(number: u64) -> Document {
         content_type: TYPES[kind % TYPES.len().min(kind + 1)].to_owned(),
         tags,
         modified_ms: NOW_MS - prng.below(3 * YEAR_MS),
+        version: number,
     }
 }
 

@@ -46,8 +46,9 @@ impl Fts5 {
             let mut words =
                 self.0.prepare_cached("INSERT INTO words (rowid, name, about) VALUES (?, ?, ?)")?;
             for document in documents {
-                let Document { bucket, key, owner, cid, size, content_type, tags, modified_ms } =
-                    document;
+                let Document {
+                    bucket, key, owner, cid, size, content_type, tags, modified_ms, ..
+                } = document;
                 let (size, modified) = (size.cast_signed(), modified_ms.cast_signed());
                 object.execute(params![bucket, key, owner, cid, size, content_type, modified])?;
                 let id = self.0.last_insert_rowid();
