@@ -1,8 +1,8 @@
 //! Searching this cluster's objects: an index that follows what the cluster agrees on, and questions to it.
 //!
-//! One task follows. It looks again at what changed, and at everything after it missed something; a position in the log,
-//! committed with each step, says from where it goes on after a start. Owns what is known of the index's age. Never: holds up a
-//! write; answers from anything but this peer's own index.
+//! One task follows. It looks again at what changed, and at everything after a start and after it missed something; each commit
+//! says up to which place of the log all is reflected. Owns what is known of the index's age. Never: holds up a write; answers
+//! from anything but this peer's own index.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -25,7 +25,7 @@ use crate::env::Env;
 use crate::index::{Document, Found, Id, Index, IndexChange, Page};
 use crate::meta::{Effects, Freshness, Told};
 
-/// How long changes gather before the index takes them: a commit of it costs tens of milliseconds and some files.
+/// How long changes gather before the index takes them: a commit of it costs some 15 ms and a few files.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// How long after a failure the same is tried again.
