@@ -22,6 +22,7 @@ use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::{debug, info};
 
 use super::Context;
+use super::holder::other_answer;
 use super::removal::can_do_without;
 use crate::env::{Env, Net};
 use crate::meta::Freshness;
@@ -166,10 +167,6 @@ impl<E: Env> Giving<'_, E> {
             Err(fault) => self.fault = Some(fault),
         }
     }
-}
-
-fn other_answer(peer: PeerId) -> Fault {
-    Fault::new(Kind::Internal, format!("peer {peer} answered another question than was asked"))
 }
 
 /// Returns who has a block: this peer, if it has, and those who hold it beside it.

@@ -70,10 +70,7 @@ pub(super) async fn has<E: Env>(
     } else {
         let request = Request::HasBlocks { cids: vec![cid] };
         let call = context.rpc.call(peer, class, request, BLOCK_REQUEST_TIMEOUT);
-        let Reply::Held { held, .. } = call.await? else {
-            let detail = format!("peer {peer} gave an answer of another kind");
-            return Err(Fault::new(Kind::Internal, detail));
-        };
+        let Reply::Held { held, .. } = call.await? else { return Err(other_answer(peer)) };
         held
     };
     Ok(held == [true])
@@ -96,9 +93,11 @@ async fn get<E: Env>(
         | Reply::Released { .. }
         | Reply::Owners(_)
         | Reply::Meta { .. }
-        | Reply::Inventory { .. } => {
-            let detail = format!("peer {peer} gave an answer of another kind");
-            Err(Fault::new(Kind::Internal, detail))
-        }
+        | Reply::Inventory { .. } => Err(other_answer(peer)),
     }
+}
+
+/// Returns the fault of a peer that answered something else than it was asked.
+pub(super) fn other_answer(peer: PeerId) -> Fault {
+    Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind"))
 }

@@ -5,9 +5,10 @@
 use bytes::Bytes;
 use protocol::limits::BLOCK_REQUEST_TIMEOUT;
 use protocol::wire::{BlockOutcome, Class, Reply, Request};
-use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
+use protocol::{Cid, Fault, OwnerId, PeerId};
 
 use crate::env::Env;
+use crate::flows::holder::other_answer;
 use crate::flows::{Context, Root, download};
 
 /// Blocks of this size and more are offered by name before they are sent: a question costs a message, and
@@ -98,8 +99,4 @@ impl<E: Env> Copy<E> {
             _ => Claimed::NotHeld,
         })
     }
-}
-
-fn other_answer(peer: PeerId) -> Fault {
-    Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind"))
 }

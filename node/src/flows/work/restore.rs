@@ -10,8 +10,9 @@ use protocol::{Cid, Fault, Kind, OwnerId, PeerId};
 use tracing::debug;
 
 use crate::env::Env;
+use crate::flows::holder::{self, other_answer};
 use crate::flows::upload::{Claimed, Copy};
-use crate::flows::{Context, collect, holder};
+use crate::flows::{Context, collect};
 
 /// What it came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +113,4 @@ async fn fetch_from<E: Env>(
         context.store.mark_corrupt(cid).await;
     }
     Err(Fault::new(Kind::Corrupt, format!("the copy of block {cid} at peer {source} is corrupt")))
-}
-
-fn other_answer(peer: PeerId) -> Fault {
-    Fault::new(Kind::Internal, format!("peer {peer} gave an answer of another kind"))
 }
