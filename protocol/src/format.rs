@@ -6,8 +6,8 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use postcard::ser_flavors::Flavor;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Version of everything that is encoded here.
 pub const FORMAT_VERSION: u8 = 1;
@@ -109,3 +109,37 @@ pub fn decode<T: DeserializeOwned>(
     }
     Ok(value)
 }
+/// Bytes inside a value, written and read at once rather than one by one.
+pub(crate) mod blob {
+    use core::fmt;
+
+    use bytes::Bytes;
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        from.deserialize_bytes(Blob)
+    }
+
+    struct Blob;
+
+    impl Visitor<'_> for Blob {
+        type Value = Bytes;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+            Ok(Bytes::copy_from_slice(bytes))
+        }
+    }
+}
+
+/// Bytes as a value of their own, where a list or a map has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob(#[serde(with = "blob")] pub Bytes);

@@ -8,6 +8,8 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cid::{Cid, Codec};
+
 /// Bytes before the key in a libp2p peer id of an Ed25519 key: identity multihash of 36 bytes,
 /// holding a Protobuf `PublicKey { type: Ed25519, data: 32 bytes }`.
 /// Source: libp2p specs, `peer-ids/peer-ids.md`.
@@ -144,6 +146,18 @@ macro_rules! hex_id {
             }
         }
     };
+}
+
+impl ClusterId {
+    /// Returns the id of the cluster that signs with this Ed25519 public key: the first half of its SHA-256. Two keys of one id
+    /// take 2^128 tries where one of them is given.
+    #[must_use]
+    pub fn of_key(key: &[u8; 32]) -> Self {
+        let named = [b"shoal cluster".as_slice(), key].concat();
+        let digest = Cid::of(Codec::Raw, &named);
+        let (half, _) = digest.digest().split_first_chunk().unwrap_or((&[0; 16], &[]));
+        Self(*half)
+    }
 }
 
 hex_id!(ClusterId, "a cluster id (32 hexadecimal digits)");

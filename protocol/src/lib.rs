@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod byte_count;
+pub mod catalog;
 pub mod cid;
 pub mod dag;
 pub mod error;

@@ -632,3 +632,64 @@ pub const SEARCH_DEPTH_MAX: usize = 10_000;
 
 /// Names of changed objects that wait for the index, some 150 bytes each: a second or two of the busiest cluster, many times.
 pub const SEARCH_BACKLOG_MAX: usize = 65_536;
+
+// ---- Catalogs ------------------------------------------------------------------------------
+
+/// Longest head of a catalog with its signature, in bytes: gossip carries hints, not content.
+pub const CATALOG_HEAD_BYTES_MAX: usize = 2 << 10;
+
+/// Peers of a cluster that its head names: what fits beside a name, and more than one that may be away.
+pub const CATALOG_CONTACTS_MAX: usize = 6;
+const _: () =
+    assert!(CATALOG_CONTACTS_MAX * (ADDRESS_BYTES_MAX + 3) + 512 <= CATALOG_HEAD_BYTES_MAX);
+
+/// Longest entry of a catalog, in bytes: the longest names, 16 of the longest tags, and some.
+pub const CATALOG_ENTRY_BYTES_MAX: usize = 16 << 10;
+const _: () = assert!(
+    CATALOG_ENTRY_BYTES_MAX
+        >= KEY_BYTES_MAX
+            + BUCKET_NAME_BYTES_MAX
+            + CONTENT_TYPE_BYTES_MAX
+            + TAGS_MAX * (TAG_NAME_BYTES_MAX + TAG_VALUE_BYTES_MAX + 6)
+            + 256
+);
+
+/// Longest question of a peer of another cluster, in bytes: a message of reconciliation, or 1,024 ids.
+pub const OVERLAY_QUESTION_BYTES_MAX: usize = 64 << 10;
+
+/// Longest answer to it, in bytes: the largest block, and what says that it is one.
+pub const OVERLAY_ANSWER_BYTES_MAX: usize = BLOCK_BYTES_MAX as usize + (16 << 10);
+
+/// Entries that are asked for at a time.
+pub const OVERLAY_IDS_MAX: usize = 1_024;
+const _: () = assert!(OVERLAY_IDS_MAX * 33 + 256 <= OVERLAY_QUESTION_BYTES_MAX);
+
+/// Bytes of entries in one answer: a quarter of the largest, so that a slow line is not held up for long.
+pub const OVERLAY_ENTRIES_BYTES_MAX: usize = 512 << 10;
+const _: () =
+    assert!(OVERLAY_ENTRIES_BYTES_MAX + CATALOG_ENTRY_BYTES_MAX <= OVERLAY_ANSWER_BYTES_MAX);
+
+/// Heads in one answer, 512 KiB of them at most: whoever asks hears of the others by gossip.
+pub const CATALOG_CLUSTERS_TOLD_MAX: usize = 256;
+const _: () =
+    assert!(CATALOG_CLUSTERS_TOLD_MAX * CATALOG_HEAD_BYTES_MAX <= OVERLAY_ANSWER_BYTES_MAX);
+
+/// Bytes of one answer of reconciliation: 8,000 ids.
+pub const RECONCILE_ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// Messages of one reconciliation: those of a million ids that one side lacks, and as many again.
+pub const RECONCILE_ROUNDS_MAX: usize = 256;
+
+/// Heads of one cluster that say nothing but that it lives are taken this far apart.
+pub const CATALOG_HEAD_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause after a pull that failed, and the longest: doubled each time.
+pub const CATALOG_RETRY: Duration = Duration::from_secs(1);
+/// See [`CATALOG_RETRY`].
+pub const CATALOG_RETRY_MAX: Duration = Duration::from_secs(120);
+
+/// Times that a cluster may tell what cannot be true before it is left alone, and for how long: a broken disk or an old build is
+/// forgiven, a habit is not.
+pub const CATALOG_FAULTS_MAX: u32 = 3;
+/// See [`CATALOG_FAULTS_MAX`].
+pub const CATALOG_CUT_OFF: Duration = Duration::from_secs(3600);

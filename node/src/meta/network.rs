@@ -14,8 +14,9 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot};
+use protocol::format::Blob;
 use protocol::format::FormatError;
-use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, Voted, open, seal};
+use protocol::raft::{Answer, Appended, Ask, Candidacy, Identity, Letter, Voted, open, seal};
 use protocol::wire::{Class, Reply, Request};
 use protocol::{Fault, Kind, PeerId};
 

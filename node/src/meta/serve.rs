@@ -3,8 +3,9 @@
 //! A letter for another directory or cluster is refused, and one whose sender is known to sit elsewhere. Votes and
 //! entries wait until this peer has checked in. Never: answers for the leader when it is not.
 
+use protocol::format::Blob;
 use protocol::format::FormatError;
-use protocol::raft::{Answer, Appended, Ask, Blob, Candidacy, Identity, Letter, Voted, open, seal};
+use protocol::raft::{Answer, Appended, Ask, Candidacy, Identity, Letter, Voted, open, seal};
 use protocol::{Fault, Kind, PeerId};
 
 use super::convert;

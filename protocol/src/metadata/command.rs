@@ -506,4 +506,9 @@ pub enum Op {
         /// Of that version, whether it is current or not.
         precondition: Precondition,
     },
+    /// Says with which key the cluster signs its catalog: the one that its id was made from. Only once.
+    SetCatalogKey {
+        /// The secret: [`crate::catalog::ClusterKey::from_seed`].
+        seed: [u8; 32],
+    },
 }

@@ -143,6 +143,7 @@ fn ops() -> Vec<Op> {
         Op::SetTopology { base: Epoch(6), topology: topology() },
         Op::RetireTopologies { before: Epoch(6) },
         Op::DeleteVersionIf { bucket, key, version: 300, precondition: precondition() },
+        Op::SetCatalogKey { seed: [4; 32] },
     ]
 }
 
@@ -337,6 +338,7 @@ fn values(golden: &mut Golden) {
         ..Totals::default()
     });
     golden.value(&topology());
+    golden.value(&super::Catalog { epoch: 1, sequence: 300, entries: 2 });
 }
 
 fn keys(golden: &mut Golden) {
@@ -376,6 +378,10 @@ fn keys(golden: &mut Golden) {
     add("topology", keys::topology(Epoch(300)));
     add("request", keys::request(&[3; 16]));
     add("request_slot", keys::request_slot(300));
+    add("catalog_key", keys::CATALOG_KEY.to_vec());
+    add("catalog", keys::CATALOG.to_vec());
+    add("public", keys::public(300));
+    add("public_root", keys::public_root(&root(1), 300));
 }
 
 #[test]

@@ -17,12 +17,19 @@ pub(super) const TOTALS: &[u8] = b"n";
 /// Epoch of the current topology.
 pub(super) const EPOCH: &[u8] = b"E";
 
+/// The key that the cluster signs its catalog with.
+pub(super) const CATALOG_KEY: &[u8] = b"K";
+/// How the catalog stands.
+pub(super) const CATALOG: &[u8] = b"C";
+
 /// Letters of the tables.
 pub(super) mod table {
     pub(crate) const BUCKET: u8 = b'b';
     pub(crate) const OBJECT: u8 = b'o';
     pub(crate) const VERSION: u8 = b'v';
     pub(crate) const OWNED: u8 = b'w';
+    pub(crate) const PUBLIC: u8 = b'f';
+    pub(crate) const PUBLIC_ROOT: u8 = b'F';
     pub(crate) const UPLOAD: u8 = b'p';
     pub(crate) const TOMB: u8 = b'z';
     pub(crate) const PIN: u8 = b'k';
@@ -128,6 +135,20 @@ pub(super) fn owned_by(user: &UserName) -> Key {
 
 pub(super) fn owned(user: &UserName, bucket: &BucketName, key: &ObjectKey) -> Vec<u8> {
     owned_by(user).ended(bucket.as_str()).text(key.as_str()).end()
+}
+
+/// A public object, by the version of it that is current.
+pub(super) fn public(version: u64) -> Vec<u8> {
+    Key::of(table::PUBLIC).number(version).end()
+}
+
+/// Public objects of one root.
+pub(super) fn public_roots(root: &Cid) -> Key {
+    Key::of(table::PUBLIC_ROOT).bytes(&root.to_bytes())
+}
+
+pub(super) fn public_root(root: &Cid, version: u64) -> Vec<u8> {
+    public_roots(root).number(version).end()
 }
 
 pub(super) fn upload(upload: OwnerId) -> Vec<u8> {

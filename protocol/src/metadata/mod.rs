@@ -63,6 +63,7 @@ pub use request::{Asked, RequestId};
 pub use source::{Draft, Source, SourceError};
 pub use table::{session_of, upload_in};
 pub use value::{
-    Bucket, Content, Due, DueEntry, Lease, Lock, LockHolder, LockWaiter, Member, MemberState,
-    ObjectVersion, Pin, Role, Session, Settings, Ticket, TicketState, Token, Totals, Upload, User,
+    Bucket, Catalog, Content, Due, DueEntry, Lease, Lock, LockHolder, LockWaiter, Member,
+    MemberState, ObjectVersion, Pin, Role, Session, Settings, Ticket, TicketState, Token, Totals,
+    Upload, User,
 };

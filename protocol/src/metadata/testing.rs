@@ -237,6 +237,7 @@ impl World {
             ));
         }
         assert_eq!(self.keys(keys::table::OWNED), owned, "owners' index");
+        self.check_catalog(&objects);
         for (at, bucket) in &buckets {
             let count = counts.remove(&at[..]).unwrap_or_default();
             let (versions, bytes, objects) = (bucket.versions, bucket.bytes, bucket.objects);
@@ -251,6 +252,34 @@ impl World {
             .map(|at| at.slice(2..))
             .collect();
         assert_eq!(due, deleted, "deleted objects are due");
+    }
+
+    /// In the catalog is what is public and current, and nothing else.
+    fn check_catalog(&self, objects: &BTreeMap<Bytes, ObjectVersion>) {
+        let of = |version: &ObjectVersion| version.content.as_ref().map(|content| content.root);
+        let public: BTreeMap<u64, &ObjectVersion> = objects
+            .values()
+            .filter(|version| version.public)
+            .map(|version| (version.version, version))
+            .collect();
+        let listed = super::query::published(&self.map, None, 1000).unwrap();
+        let listed: BTreeMap<u64, ObjectName> = listed.into_iter().collect();
+        assert!(listed.keys().eq(public.keys()), "what is public is listed");
+        for (version, name) in &listed {
+            let at = Bytes::from(keys::object(&name.bucket, &name.key));
+            assert_eq!(objects.get(&at).map(|object| object.version), Some(*version), "{name:?}");
+        }
+        let roots: BTreeSet<Cid> =
+            public.values().filter_map(|version| of(version)).collect();
+        for version in objects.values() {
+            let root = of(version).unwrap();
+            let is_public = super::query::is_public(&self.map, &root).unwrap();
+            assert_eq!(is_public, roots.contains(&root), "{root}");
+        }
+        assert_eq!(self.keys(keys::table::PUBLIC_ROOT).len(), public.len());
+        let catalog = super::query::catalog(&self.map).unwrap();
+        assert_eq!(catalog.entries, public.len() as u64);
+        assert!(listed.keys().all(|version| *version <= catalog.sequence));
     }
 
     fn check_uploads(&self) {

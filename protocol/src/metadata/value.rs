@@ -316,3 +316,21 @@ pub struct Totals {
     /// The session that was opened last; sessions are numbered by the log index of their opening.
     pub session_last: u64,
 }
+
+/// How the catalog stands: what the cluster tells everybody of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// How often it was begun anew: another history of the log is another epoch.
+    pub epoch: u64,
+    /// The log index of its last change. It only rises within an epoch.
+    pub sequence: u64,
+    /// Objects in it.
+    pub entries: u64,
+}
+
+impl Default for Catalog {
+    /// Returns the catalog that a cluster begins with.
+    fn default() -> Self {
+        Self { epoch: 1, sequence: 0, entries: 0 }
+    }
+}

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::mark::{Mark, Marks};
-use super::value::{Ballot, Configured, Place, Record, blob, decode, encode};
-use crate::format::FormatError;
+use super::value::{Ballot, Configured, Place, Record, decode, encode};
+use crate::format::{Blob, FormatError, blob};
 use crate::record::checksum;
 
 /// Bytes of the checksum at the end of every message.
@@ -123,10 +123,6 @@ pub enum Ask {
     /// Take note of my marks: until you have, I exchange no votes and no entries with you.
     CheckIn(Marks),
 }
-
-/// Bytes of a key or a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob(#[serde(with = "blob")] pub Bytes);
 
 /// What became of entries that were to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

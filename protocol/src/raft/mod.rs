@@ -9,7 +9,7 @@ mod mark;
 mod touch;
 mod value;
 
-pub use letter::{Answer, Appended, Ask, Blob, Candidacy, Letter, Voted, open, seal};
+pub use letter::{Answer, Appended, Ask, Candidacy, Letter, Voted, open, seal};
 pub use mark::{EARLIER_MARKS_MAX, Mark, Marks, Standing, is_enough, judge};
 pub use touch::{OutOfTouch, Touch, quorum_silence};
 pub use value::{

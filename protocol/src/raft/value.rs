@@ -31,42 +31,6 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
     format::decode(what, bytes, VALUE_BYTES_MAX)
 }
 
-/// Bytes inside a value, written and read at once rather than one by one.
-pub(super) mod blob {
-    use std::fmt;
-
-    use bytes::Bytes;
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub(in crate::raft) fn serialize<S: Serializer>(
-        bytes: &Bytes,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
-    }
-
-    pub(in crate::raft) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Bytes, D::Error> {
-        from.deserialize_bytes(Blob)
-    }
-
-    struct Blob;
-
-    impl Visitor<'_> for Blob {
-        type Value = Bytes;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes")
-        }
-
-        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-            Ok(Bytes::copy_from_slice(bytes))
-        }
-    }
-}
-
 /// A place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
@@ -113,7 +77,7 @@ pub enum Content {
     /// Nothing: a new leader's first entry.
     Blank,
     /// A command.
-    Command(#[serde(with = "blob")] Bytes),
+    Command(#[serde(with = "crate::format::blob")] Bytes),
     /// A configuration.
     Configuration(Configuration),
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Answer, Appended, Ask, Ballot, Blob, Candidacy, Configuration, Configured, Content, Identity,
-    Letter, Mark, Marks, Place, Progress, Record, Voted, decode, encode,
+    Answer, Appended, Ask, Ballot, Candidacy, Configuration, Configured, Content, Identity, Letter,
+    Mark, Marks, Place, Progress, Record, Voted, decode, encode,
 };
-use crate::format::FormatError;
+use crate::format::{Blob, FormatError};
 
 const AT: Place = Place { term: 3, leader: 300, index: 7 };
 /// How [`AT`] lies.

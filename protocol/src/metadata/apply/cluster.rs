@@ -2,6 +2,7 @@
 
 use super::step::{Step, Stop, invalid};
 use crate::PeerId;
+use crate::catalog::ClusterKey;
 use crate::limits::{GRACE_MS_MAX, TOPOLOGIES_KEPT};
 use crate::metadata::command::Op;
 use crate::metadata::effect::Effect;
@@ -57,6 +58,20 @@ impl Step<'_> {
         settings.name = name.clone().unwrap_or(settings.name);
         settings.replicas = replicas.unwrap_or(settings.replicas);
         self.set(keys::SETTINGS.to_vec(), &settings)?;
+        self.effect(Effect::SettingsChanged);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn set_catalog_key(&mut self, seed: &[u8; 32]) -> Result<Outcome, Stop> {
+        self.need_admin()?;
+        let cluster = self.settings()?.cluster;
+        if ClusterKey::from_seed(*seed).public().cluster() != cluster {
+            return Err(invalid(format!(
+                "this is not the key that cluster {cluster} was founded with"
+            )));
+        }
+        // The same one, since the id tells it from all others.
+        self.set(keys::CATALOG_KEY.to_vec(), seed)?;
         self.effect(Effect::SettingsChanged);
         Ok(Outcome::Done)
     }

@@ -181,6 +181,7 @@ impl Step<'_> {
             Op::RemoveMember { raft_id } => self.remove_member(*raft_id),
             Op::SetTopology { base, topology } => self.set_topology(*base, topology),
             Op::RetireTopologies { before } => self.retire_topologies(*before),
+            Op::SetCatalogKey { seed } => self.set_catalog_key(seed),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Versions come and go: the one place that keeps tables, counts, owners' index and due list of objects in step.
+//! Versions come and go: the one place that keeps tables, counts, owners' index, catalog and due list of objects in step.
 //!
 //! A version lies in the table of versions; the current one, unless it is a delete marker, in the table of objects too,
 //! and under its owner. Every version with content holds its upload once.
@@ -12,7 +12,7 @@ use crate::metadata::keys;
 use crate::metadata::name::{BucketName, ObjectKey};
 use crate::metadata::refusal::{Quota, Refusal};
 use crate::metadata::table;
-use crate::metadata::value::{Bucket, Due, ObjectVersion};
+use crate::metadata::value::{Bucket, Catalog, Due, ObjectVersion};
 
 impl Step<'_> {
     /// Returns the current version of an object; none when there is no object, or it is deleted.
@@ -113,6 +113,7 @@ impl Step<'_> {
             }
         }
         let name = ObjectName { bucket: bucket.clone(), key: key.clone() };
+        self.list_public(&name, before, after)?;
         self.effect(Effect::ObjectChanged { name });
         match after {
             Some(after) => self.set(keys::object(bucket, key), after)?,
@@ -120,6 +121,36 @@ impl Step<'_> {
         }
         record.objects = record.objects + u64::from(after.is_some()) - u64::from(before.is_some());
         Ok(())
+    }
+
+    /// Keeps the catalog in step with what is current: others may find and read what is in it, and nothing else.
+    fn list_public(
+        &mut self,
+        name: &ObjectName,
+        before: Option<&ObjectVersion>,
+        after: Option<&ObjectVersion>,
+    ) -> Result<(), Stop> {
+        let root_of = |version: &ObjectVersion| {
+            version.content.as_ref().filter(|_| version.public).map(|content| content.root)
+        };
+        let before = before.and_then(|version| Some((version.version, root_of(version)?)));
+        let after = after.and_then(|version| Some((version.version, root_of(version)?)));
+        if before.is_none() && after.is_none() {
+            return Ok(());
+        }
+        let mut catalog: Catalog = self.get(keys::CATALOG)?.unwrap_or_default();
+        if let Some((version, root)) = before {
+            self.delete(keys::public(version));
+            self.delete(keys::public_root(&root, version));
+        }
+        if let Some((version, root)) = after {
+            self.set(keys::public(version), name)?;
+            self.mark(keys::public_root(&root, version));
+        }
+        catalog.sequence = self.index;
+        catalog.entries =
+            catalog.entries + u64::from(after.is_some()) - u64::from(before.is_some());
+        Ok(self.set(keys::CATALOG.to_vec(), &catalog)?)
     }
 
     /// Puts a deleted object on the due list, if it is not there already; takes any other off it.

@@ -5,7 +5,7 @@ use crate::limits::TOPOLOGIES_KEPT;
 use crate::metadata::keys;
 use crate::metadata::source::{Source, SourceError};
 use crate::metadata::table;
-use crate::metadata::value::{DueEntry, Member, Settings, Ticket, Totals};
+use crate::metadata::value::{Catalog, DueEntry, Member, Settings, Ticket, Totals};
 use crate::topology::{Epoch, Topology};
 use crate::{PeerId, WallTime};
 
@@ -15,6 +15,22 @@ use crate::{PeerId, WallTime};
 /// [`SourceError`] when the state cannot be read.
 pub fn settings(source: &dyn Source) -> Result<Option<Settings>, SourceError> {
     Ok(table::get(source, keys::SETTINGS)?)
+}
+
+/// Returns the secret that the cluster signs its catalog with; none in a cluster that was founded without one. Cost: one read.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn catalog_key(source: &dyn Source) -> Result<Option<[u8; 32]>, SourceError> {
+    Ok(table::get(source, keys::CATALOG_KEY)?)
+}
+
+/// Returns how the catalog stands. Cost: one read.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn catalog(source: &dyn Source) -> Result<Catalog, SourceError> {
+    Ok(table::get(source, keys::CATALOG)?.unwrap_or_default())
 }
 
 /// Returns how many there are of what is bounded. Cost: one read.

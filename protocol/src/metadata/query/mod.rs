@@ -16,12 +16,14 @@ use super::value::ObjectVersion;
 use crate::limits::LIST_ROWS_MAX;
 
 pub use cluster::{
-    due, is_removed, member, member_of, members, settings, ticket, tickets, topologies, topology,
-    totals,
+    catalog, catalog_key, due, is_removed, member, member_of, members, settings, ticket, tickets,
+    topologies, topology, totals,
 };
 pub use list::{ListQuery, Listing, list};
 pub use lock::{leases, lock, lock_waiters};
-pub use object::{bucket, buckets, object, owned, pins, pins_of, version, versions};
+pub use object::{
+    bucket, buckets, is_public, object, owned, pins, pins_of, published, version, versions,
+};
 pub use upload::{UploadState, is_upload_of, upload_state};
 pub use user::{is_valid, tokens, user, user_of_token, users};
 

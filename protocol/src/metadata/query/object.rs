@@ -124,3 +124,25 @@ pub fn pins(
 pub fn pins_of(source: &dyn Source, root: &Cid, limit: usize) -> Result<Vec<Pin>, SourceError> {
     Ok(table::values(source, &keys::pins_of(root).end(), None, page(limit))?)
 }
+
+/// Returns public objects by the versions of them that are current, in that order, behind `after`.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn published(
+    source: &dyn Source,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, ObjectName)>, SourceError> {
+    let from = after.map(|after| keys::next(keys::public(after)));
+    let rows = table::rows(source, &[keys::table::PUBLIC], from.as_deref(), page(limit))?;
+    rows.iter().map(|(key, name)| Ok((table::number_in(key)?, table::value(key, name)?))).collect()
+}
+
+/// Says whether a root is the content of a public object. Cost: one read, and as much for one that is not.
+///
+/// # Errors
+/// [`SourceError`] when the state cannot be read.
+pub fn is_public(source: &dyn Source, root: &Cid) -> Result<bool, SourceError> {
+    Ok(!table::rows(source, &keys::public_roots(root).end(), None, 1)?.is_empty())
+}
