@@ -6,6 +6,7 @@ mod access;
 mod answer;
 mod args;
 mod bucket;
+mod catalog;
 mod cluster;
 mod download;
 mod endpoint;
@@ -17,6 +18,7 @@ mod object;
 mod output;
 mod part;
 mod patch;
+mod publish;
 mod question;
 mod queue;
 mod remove;
@@ -116,6 +118,9 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Versions(args) => list::versions(endpoints, args, json).await,
         Command::Restore(args) => object::restore(endpoints, args, json).await,
         Command::Tag(args) => object::tag(endpoints, args, json).await,
+        Command::Publish(args) => publish::run(endpoints, args, true, json).await,
+        Command::Unpublish(args) => publish::run(endpoints, args, false, json).await,
+        Command::Catalog(what) => catalog::run(endpoints, what, json).await,
         Command::Lock(args) => lock::run(endpoints, args, json).await,
         Command::Bucket(what) => bucket::run(endpoints, what, json).await,
         Command::User(what) => access::users(endpoints, what, json).await,

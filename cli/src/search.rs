@@ -13,7 +13,9 @@ use crate::output;
 use crate::question::Question;
 
 /// How old an answer is that people are told of.
-const OLD_MS: u64 = 10_000;
+///
+/// Other clusters say twice a minute that all is as it was.
+const OLD_MS: u64 = 60_000;
 
 /// Shows what the first peer that answers finds.
 ///
@@ -92,6 +94,23 @@ fn remarks(found: &Found) -> Vec<String> {
                 remarks
                     .push(format!("the index of {name} is not up to date yet: there may be more"));
             }
+            (SearchState::Unreachable, Some(age)) => {
+                let seconds = age / 1000;
+                remarks.push(format!(
+                    "{name} does not answer: what is known of it is {seconds} s old"
+                ));
+            }
+            (SearchState::Unreachable, None) => {
+                remarks.push(format!("{name} does not answer, and nothing is known of it"));
+            }
+            (SearchState::TooLarge, _) => {
+                remarks.push(format!("the catalog of {name} is too large to be kept here"));
+            }
+            (SearchState::CutOff, _) => {
+                remarks.push(format!(
+                    "{name} told what cannot be true, and is left alone for a while"
+                ));
+            }
             (SearchState::Searched, Some(age)) if *age >= OLD_MS => {
                 let seconds = age / 1000;
                 remarks.push(format!("what is known of {name} is {seconds} s old"));
@@ -150,15 +169,22 @@ mod tests {
         let found = Found {
             hits: vec![hit],
             clusters: vec![
-                of(Some(20_000), SearchState::Searched),
+                of(Some(70_000), SearchState::Searched),
                 of(None, SearchState::Building),
+                of(Some(5_000), SearchState::Unreachable),
             ],
             total: 2,
             next: Some("1".to_owned()),
             took_ms: 1,
         };
         let told = remarks(&found).join("; ");
-        for part in ["1 of 2", "--after 1", "home is 20 s old", "not up to date"] {
+        for part in [
+            "1 of 2",
+            "--after 1",
+            "home is 70 s old",
+            "not up to date",
+            "does not answer: what is known of it is 5 s",
+        ] {
             assert!(told.contains(part), "{told}");
         }
         assert_eq!(remarks(&Found::default()), ["nothing was found"]);

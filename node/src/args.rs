@@ -78,6 +78,24 @@ struct Flags {
     /// Whether to take work from busy peers.
     #[arg(long, value_name = "BOOL", global = true)]
     steal: Option<String>,
+    /// Whether to take part among other clusters: to tell them what is public, and to know what they publish.
+    #[arg(long, value_name = "BOOL", global = true)]
+    federate: Option<String>,
+    /// Entries of one other cluster's catalog to keep at most.
+    #[arg(long, value_name = "N", global = true)]
+    catalog_quota: Option<String>,
+    /// Entries of all other clusters' catalogs to keep at most.
+    #[arg(long, value_name = "N", global = true)]
+    catalogs_quota: Option<String>,
+    /// Id of another cluster to know of; all when none is given.
+    #[arg(long, value_name = "ID", global = true)]
+    allow_clusters: Vec<String>,
+    /// Id of another cluster to want nothing of.
+    #[arg(long, value_name = "ID", global = true)]
+    block_clusters: Vec<String>,
+    /// Bytes per second at most that other clusters may take of what is public, such as 32MiB.
+    #[arg(long, value_name = "BYTES", global = true)]
+    guest_rate: Option<String>,
     /// Address to listen on for peers.
     #[arg(long, value_name = "MULTIADDR", global = true)]
     listen: Vec<String>,
@@ -117,13 +135,22 @@ impl Flags {
             ("scrub-within", &self.scrub_within),
             ("repair-rate", &self.repair_rate),
             ("steal", &self.steal),
+            ("federate", &self.federate),
+            ("catalog-quota", &self.catalog_quota),
+            ("catalogs-quota", &self.catalogs_quota),
+            ("guest-rate", &self.guest_rate),
             ("mdns", &self.mdns),
             ("http", &self.http),
             ("private-metrics", &self.private_metrics),
             ("log", &self.log),
             ("log-format", &self.log_format),
         ];
-        let many = [("listen", &self.listen), ("bootstrap", &self.bootstrap)];
+        let many = [
+            ("allow-clusters", &self.allow_clusters),
+            ("block-clusters", &self.block_clusters),
+            ("listen", &self.listen),
+            ("bootstrap", &self.bootstrap),
+        ];
         let list =
             |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
         let one = one.into_iter().filter_map(|(key, text)| {

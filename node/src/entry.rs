@@ -2,17 +2,23 @@
 //!
 //! Each step is durable before the next, and all can be repeated. Never: runs once the peer is a member.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use protocol::catalog::ClusterKey;
 use protocol::invite::{JoinRequest, Ticket};
 use protocol::metadata::{Actor, Command, DisplayName, Member, MemberState, Op, RequestId, query};
 use protocol::topology::{ReplicaCount, Zone};
-use protocol::{ClusterId, Fault, Kind, PeerId};
+use protocol::{Fault, Kind, PeerId};
 use tracing::info;
 
 use crate::env::{Disk, DiskError, Env, Map};
 use crate::flows;
 use crate::home::{Home, Stage};
 use crate::meta::{self, Freshness, Meta};
+
+/// How long the founder may take to agree with itself on the cluster's key.
+const KEY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a peer may do when its directory belongs to no cluster yet.
 #[derive(Clone, Debug)]
@@ -97,10 +103,11 @@ pub(crate) async fn home<E: Env>(env: &E, entry: &Entry) -> Result<Home, Fault> 
              found another cluster in an empty one",
         )),
         (None, Entry::Found(_)) => {
-            let mut id = [0; 16];
-            env.fill_secret(&mut id);
-            let home = Home { cluster: ClusterId::from_bytes(id), stage: Stage::Founding };
-            home.save(env).await?;
+            let mut seed = [0; 32];
+            env.fill_secret(&mut seed);
+            let cluster = ClusterKey::from_seed(seed).public().cluster();
+            let home = Home { cluster, stage: Stage::Founding };
+            home.save_with(env, Home::with_seed(&seed)).await?;
             Ok(home)
         }
         (None, Entry::Stay) => {
@@ -162,8 +169,12 @@ pub(crate) async fn enter<E: Env>(
                 meta.found(Command { request, at, actor, op }).await?;
                 info!(cluster = %founding.cluster_name, "cluster founded");
             }
+            // Before the founding is over, so that the secret is nowhere else when it is forgotten here.
+            if let Some(seed) = Home::seed(env).await? {
+                meta.propose(Op::SetCatalogKey { seed }, Actor::System, KEY_PATIENCE).await?;
+            }
             let home = Home { cluster: home.cluster, stage: Stage::Member(Vec::new()) };
-            home.save(env).await?;
+            home.save_with(env, Home::without_seed()).await?;
             Ok(home)
         }
         (Stage::Joining, Entry::Join(ticket)) => {

@@ -15,6 +15,9 @@ use crate::env::{Batch, Disk, DiskError, Durability, Env, Map};
 /// Where the record lies, beside what Raft keeps of this directory.
 const KEY: &[u8] = b"home";
 
+/// Where the secret of a cluster lies while it is being founded.
+const SEED: &[u8] = b"seed";
+
 /// What errors call it.
 const WHAT: &str = "the record of this directory's cluster";
 
@@ -70,6 +73,29 @@ impl Home {
         let bytes = encode(WHAT, &record, BYTES_MAX).map_err(unfit)?;
         batch.put(Map::RaftState, KEY, bytes);
         env.disk().write(batch, Durability::Synced).await.map_err(failed)
+    }
+
+    /// Returns the change that keeps the secret of a cluster that is being founded, until the cluster does.
+    pub(crate) fn with_seed(seed: &[u8; 32]) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(Map::RaftState, SEED, Bytes::copy_from_slice(seed));
+        batch
+    }
+
+    /// Returns the change that forgets it.
+    pub(crate) fn without_seed() -> Batch {
+        let mut batch = Batch::default();
+        batch.delete(Map::RaftState, SEED);
+        batch
+    }
+
+    /// Returns the secret of the cluster that is being founded; `None` where an earlier build began to found it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn seed<E: Env>(env: &E) -> Result<Option<[u8; 32]>, Fault> {
+        let found = env.disk().get(Map::RaftState, Bytes::from_static(SEED)).await;
+        Ok(found.map_err(failed)?.and_then(|bytes| bytes[..].try_into().ok()))
     }
 
     /// Returns the record of a peer that was let in.

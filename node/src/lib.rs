@@ -26,4 +26,4 @@ pub mod work;
 
 pub use entry::{Entry, Founding, is_settled};
 pub use flows::{HealSettings, Planted, Root, UploadOptions, Uploaded, WorkSettings};
-pub use node::{MetaProbe, Node, NodeSettings};
+pub use node::{CatalogQuota, Federation, MetaProbe, Node, NodeSettings};

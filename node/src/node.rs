@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::Stream;
 use prometheus_client::registry::Registry;
 use protocol::api;
+use protocol::catalog::BookLimits;
 use protocol::dag::ByteRange;
 use protocol::invite::Ticket;
 use protocol::limits::{INBOX_FRAMES_MAX, TICKET_ADDRESSES_MAX};
@@ -24,10 +25,10 @@ use tokio::sync::mpsc;
 
 use crate::cache::BlockCache;
 use crate::entry::{self, Entry, Newcomer};
-use crate::env::{Env, Membership, Net};
+use crate::env::{Env, GuestProtocol, Membership, Net};
 use crate::flows::{
-    self, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted, Root, Scrub,
-    ScrubInbox, Search, Searched, UploadOptions, Uploaded, WorkSettings,
+    self, Catalogs, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted,
+    Root, Scope, Scrub, ScrubInbox, Search, Searched, UploadOptions, Uploaded, WorkSettings,
 };
 use crate::index::{Index, Page};
 use crate::meta::{self, Meta, MetaSettings};
@@ -62,6 +63,8 @@ pub struct NodeSettings {
     pub scrub: ScrubSettings,
     /// What searches look into; without it this peer answers none.
     pub index: Option<Index>,
+    /// How this peer takes part among other clusters; without it, it does not.
+    pub federation: Option<Federation>,
     /// How copies of a long upload spread.
     pub spread: SpreadRule,
     /// Placements computed before: empty, or shared with other peers of this process.
@@ -72,6 +75,30 @@ pub struct NodeSettings {
     /// Test-only defects of agreement, and eyes on it.
     #[doc(hidden)]
     pub meta: MetaProbe,
+}
+
+/// How a peer takes part among other clusters.
+#[derive(Clone, Debug)]
+pub struct Federation {
+    /// Where entries of their catalogs are kept.
+    pub index: Index,
+    /// What they may make this peer keep.
+    pub quota: CatalogQuota,
+}
+
+/// What other clusters may make a peer keep, and which of them it wants nothing of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogQuota {
+    /// Clusters.
+    pub clusters: usize,
+    /// Entries of one of them.
+    pub entries_of_one: u64,
+    /// Entries of all together.
+    pub entries: u64,
+    /// Clusters that are kept alone; all when empty.
+    pub allowed: BTreeSet<ClusterId>,
+    /// Clusters that are not.
+    pub blocked: BTreeSet<ClusterId>,
 }
 
 /// What tests may do to a peer's part in agreement.
@@ -92,6 +119,7 @@ pub struct Node<E: Env> {
     heal: Heal,
     scrub: Scrub,
     search: Search,
+    catalogs: Catalogs,
 }
 
 impl<E: Env> Node<E> {
@@ -152,8 +180,10 @@ impl<E: Env> Node<E> {
         let context = context.with_spread(settings.spread).with_planted(settings.planted);
         let (scrub, scrub_inbox) = Scrub::new();
         let search = Search::over(settings.index);
-        let node = Self { cluster, context, heal, scrub, search };
+        let catalogs = Catalogs::over(settings.federation.as_ref().map(|own| own.index.clone()));
+        let node = Self { cluster, context, heal, scrub, search, catalogs };
         node.start_flows(members)?;
+        node.start_federation(settings.federation)?;
         let healing = flows::heal(node.context.clone(), settings.heal, heal_inbox);
         node.context.env.spawn("heal", healing);
         node.start_scrub(settings.scrub, scrub_inbox)?;
@@ -165,13 +195,38 @@ impl<E: Env> Node<E> {
     fn start_flows(&self, first: BTreeSet<PeerId>) -> Result<(), Fault> {
         let context = &self.context;
         let (env, meta) = (&context.env, &context.meta);
-        let guests = env.net().take_guests().ok_or_else(taken)?;
+        let guests = env.net().take_guests(GuestProtocol::Join).ok_or_else(taken)?;
         env.spawn("members", flows::follow_members(context.clone(), self.cluster, first));
         env.spawn("guests", flows::answer_guests(env.clone(), meta.clone(), self.cluster, guests));
         env.spawn("locks", context.locks.clone().follow(meta.clone()));
         env.spawn("collect", flows::collect(context.clone()));
         env.spawn("drain", flows::drain(context.clone()));
         env.spawn("search", flows::follow_objects(context.clone(), self.search.clone()));
+        Ok(())
+    }
+
+    /// Starts what tells other clusters of this one, and knows of them.
+    fn start_federation(&self, federation: Option<Federation>) -> Result<(), Fault> {
+        let context = &self.context;
+        let (env, net) = (&context.env, context.env.net());
+        let strangers = net.take_guests(GuestProtocol::Overlay).ok_or_else(taken)?;
+        let gossip = net.take_gossip().ok_or_else(taken)?;
+        // What nobody takes is refused.
+        let Some(Federation { quota, .. }) = federation else { return Ok(()) };
+        let limits = BookLimits {
+            own: self.cluster,
+            clusters: quota.clusters,
+            entries_of_one: quota.entries_of_one,
+            entries: quota.entries,
+            allowed: quota.allowed,
+            blocked: quota.blocked,
+        };
+        let catalogs = &self.catalogs;
+        env.spawn("catalog.tell", flows::tell_catalog(context.clone(), catalogs.clone()));
+        let keeping = flows::keep_catalogs(context.clone(), catalogs.clone(), limits, gossip);
+        env.spawn("catalog.keep", keeping);
+        let answering = flows::answer_strangers(context.clone(), catalogs.clone(), strangers);
+        env.spawn("catalog.answer", answering);
         Ok(())
     }
 
@@ -260,12 +315,18 @@ impl<E: Env> Node<E> {
         self.context.work.settle_letter(number, wish).await
     }
 
-    /// Searches the objects of this cluster, as this peer knows them.
+    /// Searches the objects of this cluster and the public ones of others, as this peer knows them.
     ///
     /// # Errors
     /// As [`Search`] says: a page too far behind, a cluster that is not known, no index.
-    pub async fn search(&self, query: Query, page: Page) -> Result<Searched, Fault> {
-        self.search.search(&self.context, query, page).await
+    pub async fn search(&self, query: Query, scope: Scope, page: Page) -> Result<Searched, Fault> {
+        self.search.search(&self.context, &self.catalogs, query, scope, page).await
+    }
+
+    /// Returns what is known of other clusters.
+    #[must_use]
+    pub fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
     }
 
     /// Returns how repair stands in the partitions that this peer sees to, and how its scrub stands.
@@ -412,7 +473,17 @@ impl<E: Env> Node<E> {
     /// # Errors
     /// As there.
     pub async fn download(&self, root: Root, range: ByteRange) -> Result<Download, Fault> {
-        flows::download(&self.context, root, range).await
+        match flows::download(&self.context, root, range).await {
+            // A bare root that nobody here holds may be another cluster's.
+            Err(fault)
+                if fault.kind == Kind::NotFound
+                    && matches!(root, Root::Bare(_))
+                    && !self.catalogs.known().is_empty() =>
+            {
+                flows::fetch(&self.context, &self.catalogs, root.cid(), range).await
+            }
+            opened => opened,
+        }
     }
 
     /// See [`flows::block`].

@@ -15,8 +15,8 @@ use node::net::{NetSettings, RealNet};
 use node::peers::Placements;
 use node::store::StoreSettings;
 use node::{
-    Entry, Founding, HealSettings, MetaProbe, Node, NodeSettings, Planted, WorkSettings, access,
-    is_settled,
+    CatalogQuota, Entry, Federation, Founding, HealSettings, MetaProbe, Node, NodeSettings,
+    Planted, WorkSettings, access, is_settled,
 };
 use prometheus_client::registry::Registry;
 use protocol::metadata::DisplayName;
@@ -32,6 +32,9 @@ use crate::data_dir::{DataDir, new_cluster_name};
 
 /// Connections to other peers, of any cluster.
 const CONNECTIONS_MAX: u32 = 512;
+
+/// Other clusters that are known at a time: some 2 KiB each.
+const CLUSTERS_MAX: usize = 10_000;
 
 /// Memory of the process, its cache aside, above which it makes and takes no new connection.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -66,6 +69,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         connections_max: CONNECTIONS_MAX,
         memory_bytes_max: usize::try_from(settings.cache_bytes)
             .map_or(usize::MAX, |cache_bytes| MEMORY_BYTES_MAX.saturating_add(cache_bytes)),
+        guest_rate: settings.guest_rate,
         agent_version: concat!("shoal/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
     .context("cannot listen for peers")?;
@@ -86,6 +90,20 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let founds = matches!(entry, Entry::Found(_));
     let index = Index::open(&data_dir.path().join("names"))
         .map_err(|fault| anyhow::anyhow!("{}", fault.detail))?;
+    let federation = match settings.federate {
+        true => Some(Federation {
+            index: Index::open(&data_dir.path().join("catalogs"))
+                .map_err(|fault| anyhow::anyhow!("{}", fault.detail))?,
+            quota: CatalogQuota {
+                clusters: CLUSTERS_MAX,
+                entries_of_one: settings.catalog_quota,
+                entries: settings.catalogs_quota,
+                allowed: settings.allow_clusters.clone(),
+                blocked: settings.block_clusters.clone(),
+            },
+        }),
+        false => None,
+    };
     let node = Node::start(
         env,
         NodeSettings {
@@ -102,6 +120,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
             },
             scrub: ScrubSettings { pass: settings.scrub_within, ..ScrubSettings::default() },
             index: Some(index),
+            federation,
             placements: Placements::default(),
             planted: Planted::default(),
             meta: MetaProbe::default(),

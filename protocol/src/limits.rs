@@ -635,6 +635,16 @@ pub const SEARCH_BACKLOG_MAX: usize = 65_536;
 
 // ---- Catalogs ------------------------------------------------------------------------------
 
+/// Entries of one other cluster that are kept, unless the operator says otherwise: 80 MB of index, and 8 MB of memory while they
+/// are compared.
+pub const CATALOG_QUOTA: u64 = 200_000;
+
+/// Entries of all other clusters that are kept, unless the operator says otherwise.
+pub const CATALOGS_QUOTA: u64 = 2_000_000;
+
+/// Bytes per second that peers of other clusters may take, unless the operator says otherwise: a quarter of a gigabit line.
+pub const GUEST_RATE: u64 = 32 << 20;
+
 /// Longest head of a catalog with its signature, in bytes: gossip carries hints, not content.
 pub const CATALOG_HEAD_BYTES_MAX: usize = 2 << 10;
 

@@ -391,7 +391,7 @@ fn letters() -> Vec<Vec<u8>> {
     let ballot = raft::Ballot { term: 3, node: 300, committed: true };
     let record = Record { at: PLACE, content: Content::Command(Bytes::from_static(b"put")) };
     let (previous, committed, entries) = (Some(PLACE), None, vec![record; 2]);
-    let blob = || protocol::format::Blob(Bytes::from_static(b"key"));
+    let blob = || format::Blob(Bytes::from_static(b"key"));
     let asks = [
         Ask::Append { ballot, previous, entries, committed },
         Ask::PreVote(raft::Candidacy { ballot, last: committed, transfer: false }),

@@ -250,3 +250,10 @@ pub(crate) struct PeerChange {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) capacity: Option<u64>,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// List the clusters that are known: how much they publish, and how old what is known of it is
+    #[command(after_help = "Example: shoal catalog clusters --json")]
+    Clusters,
+}

@@ -10,12 +10,12 @@ mod value;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use admin::{
-    BucketCommand, BucketSettings, ClusterCommand, Invite, KeyCommand, Letters, Lock, PeerChange,
-    QueueCommand, RepairCommand, ScrubCommand, UserCommand,
+    BucketCommand, BucketSettings, CatalogCommand, ClusterCommand, Invite, KeyCommand, Letters,
+    Lock, PeerChange, QueueCommand, RepairCommand, ScrubCommand, UserCommand,
 };
 pub(crate) use object::{
-    Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Remove, Restore,
-    Search, Stat, Storage, Tags, Update, Upload, Versions, Write,
+    Append, Cat, ChunkerName, Copy, Download, Labels, List, Move, Preconditions, Publish, Remove,
+    Restore, Search, Stat, Storage, Tags, Update, Upload, Versions, Write,
 };
 pub(crate) use value::{Match, Range, Tag};
 
@@ -141,6 +141,22 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  shoal tag photos/oslo.jpg place=Oslo year=2024\n  \
                       shoal tag photos/oslo.jpg --remove year")]
     Tag(Tags),
+    /// Make objects public: every cluster that knows this one can find and read them
+    #[command(
+        after_help = "Examples:\n  shoal publish photos/oslo.jpg\n  shoal publish --recursive photos/2024/\n\n\
+                      What is written to a public object later is public too, until `shoal unpublish`. Objects that are \
+                      added below a prefix or to a bucket later are not: name them, or upload them with --public."
+    )]
+    Publish(Publish),
+    /// Take public objects back: nobody outside finds or reads them any more
+    #[command(
+        after_help = "Examples:\n  shoal unpublish photos/oslo.jpg\n  shoal unpublish --recursive photos\n\n\
+                      What somebody has downloaded already stays with them."
+    )]
+    Unpublish(Publish),
+    /// Look at the other clusters that publish something
+    #[command(subcommand, after_help = "Example: shoal catalog clusters")]
+    Catalog(CatalogCommand),
     /// Run a command while holding a lock; without a command, show the lock
     #[command(
         after_help = "Examples:\n  shoal lock nightly -- ./backup.sh\n  shoal lock nightly --wait 10m --ttl 60 -- make deploy\n  \
@@ -248,6 +264,10 @@ mod tests {
             "shoal queue",
             "shoal search oslo 2024 --tag place=Oslo --local --limit 5",
             "shoal search --tag a=b --cluster home",
+            "shoal publish b/k b/l",
+            "shoal publish --recursive b/photos/",
+            "shoal unpublish b/k --json",
+            "shoal catalog clusters --json",
             "shoal queue --json",
             "shoal queue retry 1 2 --endpoint http://a",
             "shoal queue forget --all",
@@ -288,6 +308,8 @@ mod tests {
             "shoal stat word",
             "shoal search",
             "shoal search x --limit 0",
+            "shoal publish",
+            "shoal catalog",
             "shoal search x --local --cluster y",
             "shoal queue p",
             "shoal queue retry",

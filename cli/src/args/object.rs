@@ -156,6 +156,16 @@ pub(crate) struct Search {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// BUCKET/KEY; with --recursive BUCKET or BUCKET/PREFIX
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All objects of a bucket, or whose keys begin with a prefix, that there are now
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// BUCKET/KEY or a CID; with --recursive also BUCKET or BUCKET/PREFIX/
     #[arg(required = true, value_name = "TARGET")]

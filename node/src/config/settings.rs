@@ -1,12 +1,16 @@
 //! The settings themselves: one typed tree, its defaults and ranges.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::ClusterId;
+use protocol::id::IdError;
 use protocol::invite::Ticket;
 use protocol::limits::{
-    CACHE_BYTES, NAME_BYTES_MAX, REPAIR_AWAY, REPAIR_RATE, REPLICAS_MAX, SCRUB_PASS,
+    CACHE_BYTES, CATALOG_QUOTA, CATALOGS_QUOTA, GUEST_RATE, NAME_BYTES_MAX, REPAIR_AWAY,
+    REPAIR_RATE, REPLICAS_MAX, SCRUB_PASS,
 };
 use protocol::topology::{ReplicaCount, Zone};
 use toml::Value;
@@ -24,7 +28,7 @@ pub struct Key {
 }
 
 /// Every setting, in the order in which they are printed.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 26] = [
     Key {
         name: "data-dir",
         help: "Where everything of this peer lies. Default: shoal in the user's data directory.",
@@ -73,6 +77,30 @@ pub const KEYS: [Key; 20] = [
     Key {
         name: "steal",
         help: "Whether this peer takes work from busy ones when it has none. Default: true.",
+    },
+    Key {
+        name: "federate",
+        help: "Whether this peer takes part among other clusters: tells them of what is public, and knows what they publish. Default: true.",
+    },
+    Key {
+        name: "catalog-quota",
+        help: "Entries of one other cluster's catalog that this peer keeps at most, some 400 bytes each; larger ones are not copied. Default: 200000.",
+    },
+    Key {
+        name: "catalogs-quota",
+        help: "Entries of all other clusters' catalogs together that this peer keeps at most. Default: 2000000.",
+    },
+    Key {
+        name: "allow-clusters",
+        help: "Ids of the other clusters that this peer wants to know of. Default: all.",
+    },
+    Key {
+        name: "block-clusters",
+        help: "Ids of other clusters that this peer wants nothing of. Default: none.",
+    },
+    Key {
+        name: "guest-rate",
+        help: "Bytes per second at most that peers of other clusters may take of what is public here, all together; one of them half of it. Default: 32MiB.",
     },
     Key {
         name: "listen",
@@ -129,6 +157,18 @@ pub struct Settings {
     pub repair_rate: u64,
     /// `steal`
     pub steal: bool,
+    /// `federate`
+    pub federate: bool,
+    /// `catalog-quota`, in entries
+    pub catalog_quota: u64,
+    /// `catalogs-quota`, in entries
+    pub catalogs_quota: u64,
+    /// `allow-clusters`
+    pub allow_clusters: BTreeSet<ClusterId>,
+    /// `block-clusters`
+    pub block_clusters: BTreeSet<ClusterId>,
+    /// `guest-rate`, in bytes per second
+    pub guest_rate: u64,
     /// `listen`
     pub listen: Vec<String>,
     /// `bootstrap`
@@ -216,6 +256,12 @@ impl Settings {
             scrub_within: reader.take("scrub-within", seconds).unwrap_or(SCRUB_PASS),
             repair_rate: reader.take("repair-rate", rate).unwrap_or(REPAIR_RATE),
             steal: reader.take("steal", value::boolean).unwrap_or(true),
+            federate: reader.take("federate", value::boolean).unwrap_or(true),
+            catalog_quota: reader.take("catalog-quota", value::number).unwrap_or(CATALOG_QUOTA),
+            catalogs_quota: reader.take("catalogs-quota", value::number).unwrap_or(CATALOGS_QUOTA),
+            allow_clusters: reader.take("allow-clusters", clusters).unwrap_or_default(),
+            block_clusters: reader.take("block-clusters", clusters).unwrap_or_default(),
+            guest_rate: reader.take("guest-rate", rate).unwrap_or(GUEST_RATE),
             bootstrap: reader.take("bootstrap", addresses).unwrap_or_default(),
             mdns: reader.take("mdns", value::boolean).unwrap_or(!loopback_only),
             http: reader.take("http", socket_address).unwrap_or(default_http),
@@ -250,7 +296,7 @@ const SECONDS_MIN: Duration = Duration::from_secs(1);
 /// Reads bytes per second.
 fn rate(value: &Value) -> Result<u64, String> {
     match value::bytes(value)? {
-        0 => Err("at 0 bytes per second nothing is ever restored".to_owned()),
+        0 => Err("at 0 bytes per second nothing ever moves".to_owned()),
         bytes => Ok(bytes),
     }
 }
@@ -293,6 +339,15 @@ fn replicas(value: &Value) -> Result<ReplicaCount, String> {
         .ok()
         .and_then(ReplicaCount::new)
         .ok_or_else(|| format!("{count} is outside 1 to {REPLICAS_MAX}"))
+}
+
+fn clusters(value: &Value) -> Result<BTreeSet<ClusterId>, String> {
+    let texts = value::texts(value)?;
+    texts.iter().map(|text| text.parse().map_err(|error: IdError| error.to_string())).collect()
+}
+
+fn texts(clusters: &BTreeSet<ClusterId>) -> Vec<String> {
+    clusters.iter().map(ClusterId::to_string).collect()
 }
 
 fn addresses(value: &Value) -> Result<Vec<String>, String> {
@@ -351,6 +406,12 @@ pub fn describe(settings: &Settings) -> String {
             "scrub-within" => Some(quoted(&value::format_duration(settings.scrub_within))),
             "repair-rate" => Some(settings.repair_rate.to_string()),
             "steal" => Some(settings.steal.to_string()),
+            "federate" => Some(settings.federate.to_string()),
+            "catalog-quota" => Some(settings.catalog_quota.to_string()),
+            "catalogs-quota" => Some(settings.catalogs_quota.to_string()),
+            "allow-clusters" => Some(list(&texts(&settings.allow_clusters))),
+            "block-clusters" => Some(list(&texts(&settings.block_clusters))),
+            "guest-rate" => Some(settings.guest_rate.to_string()),
             "listen" => Some(list(&settings.listen)),
             "bootstrap" => Some(list(&settings.bootstrap)),
             "mdns" => Some(settings.mdns.to_string()),
@@ -406,7 +467,7 @@ mod tests {
     fn every_fault_is_told_at_once_by_name() {
         let env = environment([("SHOAL_NONSENSE".to_owned(), "1".to_owned())].into_iter());
         let faults = read(vec![
-            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'\nrepair-rate = 0\nsteal = 'no way'\ncache = 'much'"),
+            file("capacitty = 1\nreplicas = 99\nhttp = 5\nlisten = ['nowhere']\nzone = 'a b'\naway = '5ms'\nscrub-within = '0s'\nrepair-rate = 0\nsteal = 'no way'\ncache = 'much'\nfederate = 2\ncatalog-quota = 'many'\nblock-clusters = ['me']\nguest-rate = 0"),
             env,
         ])
         .unwrap_err();
@@ -422,17 +483,21 @@ mod tests {
             "repair-rate",
             "steal",
             "cache",
+            "federate",
+            "catalog-quota",
+            "block-clusters",
+            "guest-rate",
             "SHOAL_NONSENSE",
         ] {
             assert!(all.contains(name), "{name} is not in:\n{all}");
         }
-        assert_eq!(faults.len(), 11, "{all}");
+        assert_eq!(faults.len(), 15, "{all}");
     }
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let settings = read(vec![file(
-            "cluster = 'c'\ncapacity = '5GB'\ncache = '1.5 MiB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nrepair-rate = '50MiB'\nsteal = false\nprivate-metrics = true",
+            "cluster = 'c'\ncapacity = '5GB'\ncache = '1.5 MiB'\nmdns = false\ngrace = '90s'\naway = '3s'\nscrub-within = '7d'\nrepair-rate = '50MiB'\nsteal = false\nfederate = false\ncatalog-quota = 7\ncatalogs-quota = 9\nblock-clusters = ['0123456789abcdef0123456789abcdef']\nguest-rate = '1MiB'\nprivate-metrics = true",
         )])
         .unwrap();
         let again = read(vec![file(&describe(&settings))]).unwrap();

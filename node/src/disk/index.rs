@@ -412,6 +412,7 @@ pub(super) fn map_options(map: Map, cache: &Cache) -> Options {
         | Map::References
         | Map::Segments
         | Map::Peers
+        | Map::Catalogs
         | Map::Jobs
         | Map::RaftLog
         | Map::RaftState

@@ -36,6 +36,8 @@ pub enum Map {
     Segments,
     /// Addresses of known peers and other facts about the cluster.
     Peers,
+    /// What is known of other clusters: `crate::flows`, catalogs.
+    Catalogs,
     /// The queue of work: `crate::work`.
     Jobs,
     /// Entries of the Raft log, by index.
@@ -48,12 +50,13 @@ pub enum Map {
 
 impl Map {
     /// Every map.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Blocks,
         Self::References,
         Self::Small,
         Self::Segments,
         Self::Peers,
+        Self::Catalogs,
         Self::Jobs,
         Self::RaftLog,
         Self::RaftState,
@@ -69,6 +72,7 @@ impl Map {
             Self::Small => "small",
             Self::Segments => "segments",
             Self::Peers => "peers",
+            Self::Catalogs => "catalogs",
             Self::Jobs => "jobs",
             Self::RaftLog => "raft_log",
             Self::RaftState => "raft_state",
@@ -85,6 +89,7 @@ impl Map {
             | Self::Small
             | Self::Segments
             | Self::Peers
+            | Self::Catalogs
             | Self::Jobs => Home::Blocks,
             Self::RaftLog | Self::RaftState | Self::Metadata => Home::Metadata,
         }

@@ -16,7 +16,9 @@ use protocol::{Instant, Prng, WallTime};
 pub use disk::{
     Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Home, Map, MapReader, Space,
 };
-pub use net::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
+pub use net::{
+    Gossip, GuestProtocol, GuestQuestion, Inbound, Membership, Net, NetError, NetEvent, Verdict,
+};
 
 /// The machine below a peer, real or simulated. Clones are handles to the same one.
 pub trait Env: Clone + Send + Sync + 'static {

@@ -71,15 +71,48 @@ pub struct Membership {
     pub members: BTreeSet<PeerId>,
 }
 
+/// In which protocol guests ask, who need not be members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GuestProtocol {
+    /// To join, with a ticket: at most [`protocol::limits::GUEST_QUESTION_BYTES_MAX`] and
+    /// [`protocol::limits::GUEST_ANSWER_BYTES_MAX`].
+    Join,
+    /// For what is public: at most [`protocol::limits::OVERLAY_QUESTION_BYTES_MAX`] and
+    /// [`protocol::limits::OVERLAY_ANSWER_BYTES_MAX`].
+    Overlay,
+}
+
+/// What somebody told the whole overlay.
+#[derive(Debug)]
+pub struct Gossip {
+    /// Who passed it on, which need not be who made it.
+    pub from: PeerId,
+    /// What: at most [`protocol::limits::CATALOG_HEAD_BYTES_MAX`].
+    pub bytes: Bytes,
+    /// Says what becomes of it; dropped, it is not passed on.
+    pub verdict: oneshot::Sender<Verdict>,
+}
+
+/// What becomes of gossip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is passed on.
+    Pass,
+    /// It is not, and nobody is to blame.
+    Keep,
+    /// It is not, and whoever passed it on is to blame.
+    Blame,
+}
+
 /// What a peer asks that need not be a member: it waits for [`Self::answer`] for at most
 /// [`protocol::limits::GUEST_PATIENCE`].
 #[derive(Debug)]
 pub struct GuestQuestion {
     /// Who asks; the driver has verified this. Anybody can make himself a new identity.
     pub from: PeerId,
-    /// At most [`protocol::limits::GUEST_QUESTION_BYTES_MAX`].
+    /// Within the bound of its protocol.
     pub question: Bytes,
-    /// Takes at most [`protocol::limits::GUEST_ANSWER_BYTES_MAX`]; dropped, it refuses.
+    /// Takes what is within the bound of its protocol; dropped, it refuses.
     pub answer: oneshot::Sender<Bytes>,
 }
 
@@ -120,18 +153,28 @@ pub trait Net: Clone + Send + Sync + 'static {
     /// Asks a peer at one of these addresses, tried in turn, a question that needs no membership. Returns who
     /// answered, and what.
     ///
-    /// `addresses`: multiaddresses that end in `/p2p/<peer id>`; only that peer's answer counts. `question`: at
-    /// most [`protocol::limits::GUEST_QUESTION_BYTES_MAX`]. The question may arrive more than once. Takes at
+    /// `addresses`: multiaddresses that end in `/p2p/<peer id>`; only that peer's answer counts. `question`: within the
+    /// bound of its protocol. The question may arrive more than once. Takes at
     /// most [`protocol::limits::GUEST_PATIENCE`] per address. Cancel-safe: nobody waits for the answer then.
     ///
     /// # Errors
     /// [`NetError::Unanswered`], [`NetError::Stopped`]
     fn ask_guest(
         &self,
+        protocol: GuestProtocol,
         addresses: Vec<String>,
         question: Bytes,
     ) -> impl Future<Output = Result<(PeerId, Bytes), NetError>> + Send;
 
-    /// Takes the receiving end of what guests ask; the second call returns `None`.
-    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>>;
+    /// Takes the receiving end of what guests ask in a protocol; the second call returns `None`.
+    fn take_guests(&self, protocol: GuestProtocol) -> Option<mpsc::Receiver<GuestQuestion>>;
+
+    /// Tells everybody in the overlay, as far as it gets: nothing says who heard of it.
+    fn gossip(&self, bytes: Bytes);
+
+    /// Takes the receiving end of what others tell everybody; the second call returns `None`.
+    fn take_gossip(&self) -> Option<mpsc::Receiver<Gossip>>;
+
+    /// Returns where some peers are reached that are no members, those met last first: addresses as [`Self::ask_guest`] takes.
+    fn strangers(&self) -> Vec<String>;
 }

@@ -44,6 +44,15 @@ pub struct Download {
 }
 
 impl Download {
+    /// Returns a download of which the pieces come from elsewhere.
+    pub(super) fn of(
+        size: u64,
+        pieces: mpsc::Receiver<Bytes>,
+        end: oneshot::Receiver<Fault>,
+    ) -> Self {
+        Self { size, pieces, end }
+    }
+
     /// Returns the size of the whole object, in bytes, whatever range was asked for.
     #[must_use]
     pub fn size(&self) -> u64 {

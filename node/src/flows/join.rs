@@ -12,7 +12,7 @@ use protocol::{ClusterId, Fault, Kind, PeerId};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::env::{Env, GuestQuestion, Net};
+use crate::env::{Env, GuestProtocol, GuestQuestion, Net};
 use crate::log_limiter::LogLimiter;
 use crate::meta::{Freshness, Meta};
 
@@ -39,7 +39,11 @@ pub(crate) async fn ask<E: Env>(
         if attempt > 0 {
             env.sleep_until(env.now().after(ASK_PAUSE)).await;
         }
-        match env.net().ask_guest(ticket.addresses.clone(), question.clone()).await {
+        match env
+            .net()
+            .ask_guest(GuestProtocol::Join, ticket.addresses.clone(), question.clone())
+            .await
+        {
             Ok((_, answer)) => match decode_answer(&answer) {
                 Err(fault) if matches!(fault.kind, Kind::Unavailable | Kind::Busy) => last = fault,
                 decided => return decided,

@@ -40,6 +40,20 @@ pub struct FlowMetrics {
     pub searches_micros: Counter,
     /// Objects that were put into the index of names, or taken out.
     pub indexed: Counter,
+    /// Entries of other clusters that were put into the index of catalogs, or taken out.
+    pub listed: Counter,
+    /// Gossip that is no head.
+    pub heads_refused: Counter,
+    /// Questions of other clusters' peers.
+    pub strangers_asked: Counter,
+    /// Bytes that they were told.
+    pub strangers_bytes: Counter,
+    /// Fetches of other clusters' content begun.
+    pub fetches: Counter,
+    /// Those that failed.
+    pub fetches_failed: Counter,
+    /// Bytes of other clusters' content that were passed on.
+    pub fetched_bytes: Counter,
 }
 
 impl FlowMetrics {
@@ -78,6 +92,21 @@ impl FlowMetrics {
                 "search_indexed_objects",
                 "Objects put into the index of names, or taken out",
                 &self.indexed,
+            ),
+            (
+                "catalog_entries",
+                "Entries of other clusters put into the index of catalogs, or taken out",
+                &self.listed,
+            ),
+            ("catalog_heads_refused", "Gossip that is no head of a catalog", &self.heads_refused),
+            ("catalog_questions", "Questions of other clusters' peers", &self.strangers_asked),
+            ("catalog_told_bytes", "Bytes that they were told", &self.strangers_bytes),
+            ("catalog_fetches", "Fetches of other clusters' content begun", &self.fetches),
+            ("catalog_fetch_failures", "Those that failed", &self.fetches_failed),
+            (
+                "catalog_fetched_bytes",
+                "Bytes of other clusters' content passed on",
+                &self.fetched_bytes,
             ),
         ];
         for (name, help, counter) in rows {

@@ -3,6 +3,7 @@
 //! A flow performs the outputs of a machine of `protocol`; it owns what it needs for one piece of work and
 //! nothing longer. Never: decisions, which are the machine's; formats, which are the API's.
 
+mod catalog;
 mod collect;
 mod context;
 mod download;
@@ -26,6 +27,7 @@ mod search;
 mod upload;
 mod work;
 
+pub use catalog::Catalogs;
 pub use context::{Context, Planted};
 pub use download::{Download, block, download};
 pub use edit::{EditAt, edit_object};
@@ -36,10 +38,13 @@ pub use objects::{Change, Description, pin_content, put_object};
 pub use parts::{begin_upload, end_upload, put_block, refer, upload_part};
 pub use root::Root;
 pub use scrub::{Scrub, ScrubMetrics};
-pub use search::{Search, Searched};
+pub use search::{FoundHit, Part, Scope, Search, Searched};
 pub use upload::{UploadOptions, Uploaded};
 pub use work::WorkSettings;
 
+pub(crate) use catalog::{
+    answer as answer_strangers, fetch, keep as keep_catalogs, tell as tell_catalog,
+};
 pub(crate) use collect::collect;
 pub(crate) use drain::drain;
 pub(crate) use heal::heal;

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Fault, Kind};
+use protocol::catalog::EntryId;
+use protocol::{ClusterId, Fault, Kind};
 use serde::{Deserialize, Serialize};
 use tantivy::TantivyDocument;
 use tantivy::schema::{
@@ -23,8 +24,10 @@ const WORD_BYTES_MAX: usize = 255;
 
 /// What stands between the parts of a term: in no name, and before all that are, so that ids are in the order of names.
 const SEPARATOR: char = '\0';
+/// The next one behind it.
+const BEHIND: char = '\u{1}';
 
-/// An object's name in the index.
+/// An object's name in the index. Those of other clusters are in indexes of their own: their ids sort by cluster and sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(String);
 
@@ -33,6 +36,31 @@ impl Id {
     #[must_use]
     pub fn of(bucket: &str, key: &str) -> Self {
         Self(format!("{bucket}{SEPARATOR}{key}"))
+    }
+
+    /// Returns the id of an entry of another cluster's catalog.
+    #[must_use]
+    pub fn listed(cluster: ClusterId, sequence: u64, entry: &EntryId) -> Self {
+        let digits: String = entry.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{cluster}{SEPARATOR}{sequence:016x}{SEPARATOR}{digits}"))
+    }
+
+    /// Returns what lies before all entries of a cluster, and behind them.
+    #[must_use]
+    pub fn range_of(cluster: ClusterId) -> (Self, Self) {
+        (Self(format!("{cluster}{SEPARATOR}")), Self(format!("{cluster}{BEHIND}")))
+    }
+
+    /// Returns the entry that [`Self::listed`] made the id of.
+    #[must_use]
+    pub fn entry(&self) -> Option<(u64, EntryId)> {
+        let (_, rest) = self.0.split_once(SEPARATOR)?;
+        let (sequence, digits) = rest.split_once(SEPARATOR)?;
+        let mut entry = [0; 32];
+        for (at, byte) in entry.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some((u64::from_str_radix(sequence, 16).ok()?, EntryId(entry)))
     }
 
     pub(super) fn from_term(term: &[u8]) -> Option<Self> {
@@ -53,6 +81,8 @@ impl Id {
 /// What is kept of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
+    /// Of which catalog it is, and as which entry; `None` for an object of this cluster.
+    pub listed: Option<(ClusterId, EntryId)>,
     /// Its bucket.
     pub bucket: String,
     /// Its key.
@@ -77,7 +107,10 @@ impl Document {
     /// Returns its name.
     #[must_use]
     pub fn id(&self) -> Id {
-        Id::of(&self.bucket, &self.key)
+        match &self.listed {
+            Some((cluster, entry)) => Id::listed(*cluster, self.version, entry),
+            None => Id::of(&self.bucket, &self.key),
+        }
     }
 }
 
@@ -94,6 +127,8 @@ pub(super) struct Fields {
     pub(super) content_type: Field,
     pub(super) owner: Field,
     pub(super) bucket: Field,
+    pub(super) cluster: Field,
+    pub(super) cid: Field,
     pub(super) size: Field,
     pub(super) modified: Field,
     version: Field,
@@ -106,7 +141,7 @@ pub(super) const MODIFIED: &str = "modified";
 pub(super) const VERSION: &str = "version";
 
 /// The version of the fields and of what is kept: an index of another one is made anew.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 
 impl Fields {
     pub(super) fn new() -> Self {
@@ -123,6 +158,8 @@ impl Fields {
             content_type: schema.add_text_field("content_type", STRING),
             owner: schema.add_text_field("owner", STRING),
             bucket: schema.add_text_field("bucket", STRING),
+            cluster: schema.add_text_field("cluster", STRING),
+            cid: schema.add_text_field("cid", STRING),
             size: schema.add_u64_field("size", INDEXED | FAST),
             modified: schema.add_u64_field(MODIFIED, FAST),
             version: schema.add_u64_field(VERSION, FAST),
@@ -152,6 +189,10 @@ impl Fields {
         doc.add_text(self.content_type, &content_type);
         doc.add_text(self.owner, &document.owner);
         doc.add_text(self.bucket, &document.bucket);
+        if let Some((cluster, _)) = &document.listed {
+            doc.add_text(self.cluster, cluster.to_string());
+        }
+        doc.add_text(self.cid, &document.cid);
         doc.add_u64(self.size, document.size);
         doc.add_u64(self.modified, document.modified_ms);
         doc.add_u64(self.version, document.version);

@@ -3,14 +3,16 @@
 //! One writer at a time, which whoever follows the cluster's names has; searches go on beside it, over what was committed last.
 //! Calls take their time on the disk: not for a task that others wait for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::search::Query;
-use protocol::{Fault, Kind, WallTime};
+use protocol::{Cid, ClusterId, Fault, Kind, WallTime};
 use tantivy::collector::{Count, TopDocs};
 use tantivy::directory::MmapDirectory;
+use tantivy::query::{Query as TantivyQuery, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{
     DocId, DocSet, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TERMINATED,
@@ -36,6 +38,8 @@ pub enum IndexChange {
     Put(Box<Document>),
     /// There is no such object.
     Remove(Id),
+    /// There is none of this cluster.
+    RemoveCluster(ClusterId),
 }
 
 /// Which of the hits are wanted.
@@ -150,11 +154,16 @@ impl Index {
         let fields = &self.0.fields;
         self.write(|writer| {
             for change in changes {
-                let id = match &change {
-                    IndexChange::Put(document) => document.id(),
-                    IndexChange::Remove(id) => id.clone(),
+                let term = match &change {
+                    IndexChange::Put(document) => {
+                        Term::from_field_text(fields.id, document.id().as_str())
+                    }
+                    IndexChange::Remove(id) => Term::from_field_text(fields.id, id.as_str()),
+                    IndexChange::RemoveCluster(cluster) => {
+                        Term::from_field_text(fields.cluster, &cluster.to_string())
+                    }
                 };
-                writer.delete_term(Term::from_field_text(fields.id, id.as_str()));
+                writer.delete_term(term);
                 if let IndexChange::Put(document) = change {
                     let document = fields.document(&document)?;
                     writer.add_document(document).map_err(|error| failed(&error))?;
@@ -227,7 +236,7 @@ impl Index {
         last: Option<&Id>,
         limit: usize,
     ) -> Result<Vec<(Id, u64)>, Fault> {
-        let mut found = std::collections::BTreeSet::new();
+        let mut found = BTreeSet::new();
         for segment in self.0.reader.searcher().segment_readers() {
             let some = self.ids_of(segment, (after, last), limit);
             found.extend(some.map_err(|error| failed(&error))?);
@@ -275,17 +284,45 @@ impl Index {
     /// # Errors
     /// [`Kind::Internal`] when it cannot be read.
     pub fn search(&self, query: &Query, page: Page, now: WallTime) -> Result<Found, Fault> {
-        self.search_in(query, page, now.as_unix_millis()).map_err(|error| failed(&error))?
+        self.search_among(None, query, page, now)
+    }
+
+    /// Searches entries of these clusters; of all for `None`. Cost and errors as [`Self::search`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn search_among(
+        &self,
+        clusters: Option<&[ClusterId]>,
+        query: &Query,
+        page: Page,
+        now: WallTime,
+    ) -> Result<Found, Fault> {
+        let asked = query::of(query, clusters, &self.0.fields, &analyzer());
+        self.search_in(&asked, page, now.as_unix_millis()).map_err(|error| failed(&error))?
+    }
+
+    /// Returns the clusters that list content of this root, at most so many entries of them.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when it cannot be read.
+    pub fn who_lists(&self, root: &Cid, limit: usize) -> Result<Vec<ClusterId>, Fault> {
+        let term = Term::from_field_text(self.0.fields.cid, &root.to_string());
+        let asked = TermQuery::new(term, IndexRecordOption::Basic);
+        let page = Page { after: 0, limit };
+        let found = self.search_in(&asked, page, 0).map_err(|error| failed(&error))??;
+        let listed = found.hits.into_iter().filter_map(|hit| Some(hit.document.listed?.0));
+        let clusters: BTreeSet<ClusterId> = listed.collect();
+        Ok(clusters.into_iter().collect())
     }
 
     fn search_in(
         &self,
-        query: &Query,
+        asked: &dyn TantivyQuery,
         page: Page,
         now_ms: u64,
     ) -> Result<Result<Found, Fault>, TantivyError> {
         let fields = &self.0.fields;
-        let asked = query::of(query, fields, &analyzer());
         let searcher = self.0.reader.searcher();
         let top = TopDocs::with_limit(page.limit.max(1)).and_offset(page.after);
         let ranked = top.tweak_score(move |segment: &SegmentReader| {
@@ -297,7 +334,7 @@ impl Index {
                 (f64::from(score) * (1.0 + FRESH_BOOST * freshness), modified)
             }
         });
-        let (best, total) = searcher.search(&asked, &(ranked, Count))?;
+        let (best, total) = searcher.search(asked, &(ranked, Count))?;
         let mut hits = Vec::with_capacity(best.len());
         for ((score, _), address) in best {
             match fields.kept(&searcher.doc(address)?) {

@@ -16,6 +16,7 @@ fn document(key: &str, tags: &[(&str, &str)]) -> Document {
     let tags: BTreeMap<String, String> =
         tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Document {
+        listed: None,
         bucket: "photos".to_owned(),
         key: key.to_owned(),
         owner: "ann".to_owned(),

@@ -7,8 +7,24 @@ mod document;
 mod handle;
 mod query;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use protocol::{Fault, Kind};
+
 pub use document::{Document, Id};
 pub use handle::{Found, Hit, Index, IndexChange, Page};
+
+/// Does something with an index. What makes its library panic is a fault of the index, which is derived, and no reason to end the
+/// peer.
+///
+/// # Errors
+/// Those of `what`, and [`Kind::Internal`] where it panics.
+pub fn guarded<T>(what: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
+        let detail = "an index cannot be read: stop the peer and remove the folders `names` and `catalogs`, which are made anew";
+        Err(Fault::new(Kind::Internal, detail))
+    })
+}
 
 #[cfg(test)]
 mod index_test;

@@ -5,6 +5,7 @@
 
 use std::ops::Bound;
 
+use protocol::ClusterId;
 use protocol::search::{Clause, Query, Wanted};
 use tantivy::Term;
 use tantivy::query::{
@@ -34,12 +35,21 @@ const BEGINNINGS_MAX: u32 = 20_000;
 type Asked = Box<dyn TantivyQuery>;
 
 /// Returns what tantivy is asked.
-pub(super) fn of(query: &Query, fields: &Fields, analyzer: &TextAnalyzer) -> Asked {
+pub(super) fn of(
+    query: &Query,
+    clusters: Option<&[ClusterId]>,
+    fields: &Fields,
+    analyzer: &TextAnalyzer,
+) -> Asked {
     let mut reader = Reader { fields, analyzer: analyzer.clone() };
     let mut clauses: Vec<(Occur, Asked)> = Vec::new();
     for Clause { excludes, wanted } in &query.clauses {
         let occur = if *excludes { Occur::MustNot } else { Occur::Must };
         clauses.push((occur, reader.wanted(wanted, *excludes)));
+    }
+    if let Some(clusters) = clusters {
+        let of = clusters.iter().map(|cluster| exact(fields.cluster, &cluster.to_string()));
+        clauses.push((Occur::Must, any(of)));
     }
     // What is only excluded is taken from everything.
     if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {

@@ -12,9 +12,11 @@ use libp2p::{
     PeerId, StreamProtocol, connection_limits, identify, kad, mdns, memory_connection_limits, ping,
 };
 
-use super::guests::{Guests, guests};
+use super::gossip;
+use super::guests::{Guests, Limits, guests};
 use super::sessions::Sessions;
 use super::settings::{NetSettings, StartError};
+use crate::env::GuestProtocol;
 
 /// Kademlia's protocol: our own, so that the public IPFS network and we leave each other alone.
 pub(super) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/shoal/kad/1.0.0");
@@ -46,6 +48,8 @@ pub(super) struct Composition {
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) guests: Guests,
+    pub(super) overlay: Guests,
+    pub(super) gossip: gossip::Behaviour,
 }
 
 impl Composition {
@@ -79,7 +83,9 @@ impl Composition {
             kad: kademlia(local),
             ping: ping::Behaviour::default(),
             mdns: mdns.into(),
-            guests: guests(),
+            guests: guests(&Limits::of(GuestProtocol::Join, settings.guest_rate)),
+            overlay: guests(&Limits::of(GuestProtocol::Overlay, settings.guest_rate)),
+            gossip: gossip::behaviour()?,
         })
     }
 }

@@ -52,6 +52,34 @@ impl ToMeet {
     }
 }
 
+/// Peers of other clusters that were met, with an address of each. Memory: 100 KiB.
+#[derive(Debug)]
+pub(super) struct Strangers(LruCache<PeerId, Multiaddr>);
+
+/// Strangers remembered: enough to hear of the others by.
+const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+
+impl Strangers {
+    pub(super) fn new() -> Self {
+        Self(LruCache::new(STRANGERS_MAX))
+    }
+
+    /// Notes where a peer is reached.
+    pub(super) fn met(&mut self, peer: PeerId, address: Multiaddr) {
+        self.0.put(peer, address);
+    }
+
+    /// Forgets a peer: it is none, or cannot be reached.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.0.pop(peer);
+    }
+
+    /// Returns addresses with the peers at their ends, those met last first.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.0.iter().map(|(peer, address)| format!("{address}/p2p/{peer}")).collect()
+    }
+}
+
 /// Returns those of the addresses that may be dialled, without the peer's own id: other machines' before
 /// this one's, TCP before QUIC, at most [`PEER_ADDRESSES_MAX`].
 pub(super) fn usable(addresses: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {

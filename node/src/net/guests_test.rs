@@ -10,12 +10,12 @@ use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_QUESTION_BYTES_MAX};
 use protocol::wire::Class;
 
 use super::test_peer::{Plan, QUIC, TCP, TestPeer, frame, soon};
-use crate::env::{Net, NetError};
+use crate::env::{GuestProtocol, Net, NetError};
 
 /// Answers every guest by the number of bytes that the question's text says. Returns the count of questions.
 fn serve(host: &TestPeer) -> Arc<AtomicUsize> {
-    let mut guests = host.net.take_guests().unwrap();
-    assert!(host.net.take_guests().is_none());
+    let mut guests = host.net.take_guests(GuestProtocol::Join).unwrap();
+    assert!(host.net.take_guests(GuestProtocol::Join).is_none());
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     tokio::spawn(async move {
@@ -31,7 +31,11 @@ fn serve(host: &TestPeer) -> Arc<AtomicUsize> {
 }
 
 async fn ask(guest: &TestPeer, addresses: Vec<String>, question: &[u8]) -> Option<Bytes> {
-    let asked = guest.net.ask_guest(addresses.clone(), Bytes::copy_from_slice(question));
+    let asked = guest.net.ask_guest(
+        GuestProtocol::Join,
+        addresses.clone(),
+        Bytes::copy_from_slice(question),
+    );
     match soon("an answer", asked).await {
         Ok((_, answer)) => Some(answer),
         Err(error) => {
@@ -56,7 +60,8 @@ async fn a_guest_is_answered_by_the_peer_that_the_address_names() {
             format!("{}/p2p/{}", other.address, host.id),
             host.named_address(),
         ];
-        let asked = guest.net.ask_guest(addresses.clone(), Bytes::from_static(b"3"));
+        let asked =
+            guest.net.ask_guest(GuestProtocol::Join, addresses.clone(), Bytes::from_static(b"3"));
         let answer = soon("an answer", asked).await;
         assert_eq!(answer, Ok((host.id, Bytes::from_static(&[5; 3]))));
         // Nobody became a member by it.
@@ -96,7 +101,13 @@ async fn a_guest_that_never_ceases_to_ask_is_not_heard_and_others_are() {
     let hostile = TestPeer::start(Plan::default()).await;
     let asked = serve(&host);
     let mut attack: FuturesUnordered<_> = (0..1000)
-        .map(|_| hostile.net.ask_guest(vec![host.named_address()], Bytes::from_static(b"1")))
+        .map(|_| {
+            hostile.net.ask_guest(
+                GuestProtocol::Join,
+                vec![host.named_address()],
+                Bytes::from_static(b"1"),
+            )
+        })
         .collect();
     let mut answered = 0;
     let attack = async {
@@ -115,7 +126,7 @@ async fn a_guest_that_never_ceases_to_ask_is_not_heard_and_others_are() {
 #[tokio::test]
 async fn where_nobody_takes_questions_they_are_refused() {
     let host = TestPeer::start(Plan::default()).await;
-    drop(host.net.take_guests());
+    drop(host.net.take_guests(GuestProtocol::Join));
     let guest = TestPeer::start(Plan::default()).await;
     assert_eq!(ask(&guest, vec![host.named_address()], b"1").await, None);
 }

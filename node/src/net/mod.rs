@@ -10,6 +10,7 @@
 mod bootstrap;
 mod composition;
 mod discovery;
+mod gossip;
 mod guests;
 pub mod identity;
 mod latest;

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::discovery::named_address;
+use super::discovery::{Strangers, named_address};
 use super::identity::{peer_from_libp2p, peer_id_of};
 use super::latest::Latest;
 use super::links::{Links, PerClass};
@@ -26,7 +26,9 @@ use super::sessions::Admission;
 use super::settings::{NetSettings, StartError};
 use super::swarm::{Command, Parts, SwarmTask};
 use super::transport::Stack;
-use crate::env::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
+use crate::env::{
+    Gossip, GuestProtocol, GuestQuestion, Inbound, Membership, Net, NetError, NetEvent,
+};
 
 /// Threads for the swarm and its connections: encryption of one busy stream takes one, so that another
 /// remains for heartbeats.
@@ -41,8 +43,11 @@ const COMMANDS_MAX: usize = 1024;
 /// Events that wait to be taken. The task keeps as many again, and then takes no more from the swarm.
 const EVENTS_MAX: usize = 1024;
 
-/// Questions of guests that wait to be taken; more are refused.
+/// Questions of guests that wait to be taken in one protocol; more are refused.
 const GUESTS_WAITING_MAX: usize = 32;
+
+/// Gossip that waits to be taken; more is not looked at.
+const GOSSIP_WAITING_MAX: usize = 256;
 
 /// The real network. Clones are handles to the same one; it ends with the last.
 #[derive(Clone, Debug)]
@@ -57,6 +62,9 @@ struct Inner {
     inboxes: Mutex<PerClass<Option<mpsc::Receiver<Inbound>>>>,
     events: Mutex<Option<mpsc::Receiver<NetEvent>>>,
     guests: Mutex<Option<mpsc::Receiver<GuestQuestion>>>,
+    overlay: Mutex<Option<mpsc::Receiver<GuestQuestion>>>,
+    gossip: Mutex<Option<mpsc::Receiver<Gossip>>>,
+    strangers: Arc<Mutex<Strangers>>,
     admission: Arc<Latest<Admission>>,
     stop: CancellationToken,
     _runtime: NetRuntime,
@@ -103,6 +111,9 @@ impl RealNet {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (inboxes_in, inboxes) = PerClass::from_fn(|_| mpsc::channel(INBOX_FRAMES_MAX)).unzip();
         let (guests_in, guests) = mpsc::channel(GUESTS_WAITING_MAX);
+        let (overlay_in, overlay) = mpsc::channel(GUESTS_WAITING_MAX);
+        let (gossip_in, gossip) = mpsc::channel(GOSSIP_WAITING_MAX);
+        let strangers = Arc::new(Mutex::new(Strangers::new()));
         let admission = Arc::new(Latest::default());
         let parts = Parts {
             links: Arc::clone(&links),
@@ -111,6 +122,9 @@ impl RealNet {
             events: events_in,
             commands: commands_out,
             guests: guests_in,
+            overlay: overlay_in,
+            gossip: gossip_in,
+            strangers: Arc::clone(&strangers),
             admission: Arc::clone(&admission),
             stop: stop.clone(),
         };
@@ -130,6 +144,9 @@ impl RealNet {
             inboxes: Mutex::new(inboxes.map(|_, inbox| Some(inbox))),
             events: Mutex::new(Some(events)),
             guests: Mutex::new(Some(guests)),
+            overlay: Mutex::new(Some(overlay)),
+            gossip: Mutex::new(Some(gossip)),
+            strangers,
             admission,
             stop,
             _runtime: runtime,
@@ -166,12 +183,13 @@ impl RealNet {
     /// Asks the peer at one address. Returns `None` when there is no answer.
     async fn ask_at(
         &self,
+        protocol: GuestProtocol,
         address: String,
         question: Bytes,
     ) -> Result<Option<(PeerId, Bytes)>, NetError> {
         let (reply, answer) = oneshot::channel();
         let Some((peer, address)) = named_address(&address) else { return Ok(None) };
-        let command = Command::Ask { peer, address, question, reply };
+        let command = Command::Ask { protocol, peer, address, question, reply };
         self.0.commands.send(command).await.map_err(|_| NetError::Stopped)?;
         let answer = answer.await.map_err(|_| NetError::Stopped)?;
         Ok(answer.and_then(|answer| Some((peer_from_libp2p(&peer)?, answer))))
@@ -224,12 +242,13 @@ impl Net for RealNet {
 
     async fn ask_guest(
         &self,
+        protocol: GuestProtocol,
         addresses: Vec<String>,
         question: Bytes,
     ) -> Result<(PeerId, Bytes), NetError> {
         let tried = addresses.len();
         for address in addresses {
-            let asked = self.ask_at(address, question.clone());
+            let asked = self.ask_at(protocol, address, question.clone());
             if let Some(answered) = timeout(GUEST_PATIENCE, asked).await.unwrap_or(Ok(None))? {
                 return Ok(answered);
             }
@@ -237,8 +256,26 @@ impl Net for RealNet {
         Err(NetError::Unanswered { addresses: tried })
     }
 
-    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
-        self.0.guests.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_guests(&self, protocol: GuestProtocol) -> Option<mpsc::Receiver<GuestQuestion>> {
+        let guests = match protocol {
+            GuestProtocol::Join => &self.0.guests,
+            GuestProtocol::Overlay => &self.0.overlay,
+        };
+        guests.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn gossip(&self, bytes: Bytes) {
+        if self.0.commands.try_send(Command::Gossip { bytes }).is_err() {
+            self.0.metrics.command_refused();
+        }
+    }
+
+    fn take_gossip(&self) -> Option<mpsc::Receiver<Gossip>> {
+        self.0.gossip.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn strangers(&self) -> Vec<String> {
+        self.0.strangers.lock().unwrap_or_else(PoisonError::into_inner).addresses()
     }
 }
 

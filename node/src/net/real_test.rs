@@ -268,6 +268,7 @@ async fn all_addresses_of_both_families_share_a_port() {
         mdns: false,
         connections_max: 10,
         memory_bytes_max: usize::MAX,
+        guest_rate: 1 << 30,
         agent_version: "test".to_owned(),
     };
     let net = RealNet::start(&settings).unwrap();
@@ -284,6 +285,7 @@ async fn an_address_in_use_and_a_text_that_is_none_are_start_errors() {
         mdns: false,
         connections_max: 10,
         memory_bytes_max: usize::MAX,
+        guest_rate: 1 << 30,
         agent_version: "test".to_owned(),
     };
     let err = RealNet::start(&settings("nowhere")).unwrap_err();

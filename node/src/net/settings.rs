@@ -17,6 +17,8 @@ pub struct NetSettings {
     pub bootstrap: Vec<String>,
     /// Whether to find peers on the local network by multicast; ignored when every listen address is loopback.
     pub mdns: bool,
+    /// Bytes per second that peers of other clusters may take of what is public, all together; one of them half of it.
+    pub guest_rate: u64,
     /// Connections at one time, over all peers.
     pub connections_max: u32,
     /// Memory of the process, in bytes, above which no new connection is made or taken.

@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a driver takes the real clock")]
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,8 +20,9 @@ use tracing::{debug, info, warn};
 
 use super::bootstrap::Bootstrap;
 use super::composition::{Composition, CompositionEvent, KAD_PROTOCOL};
-use super::discovery::{ToMeet, is_loopback, usable};
-use super::guests::{self, Answers, Asks, GuestEvent, Reply};
+use super::discovery::{Strangers, ToMeet, is_loopback, usable};
+use super::gossip::{self, Gossips};
+use super::guests::{self, Answers, Asks, GuestEvent, Guests, Limits, Reply};
 use super::identity::{peer_from_libp2p, peer_to_libp2p};
 use super::latest::Latest;
 use super::lines::{Lines, Note};
@@ -31,7 +32,7 @@ use super::sessions::{Admission, SessionEvent};
 use super::settings::{NetSettings, StartError};
 use super::transport::{self, Stack};
 use super::wanted::{Wanted, answer};
-use crate::env::{GuestQuestion, Inbound, NetEvent};
+use crate::env::{Gossip, GuestProtocol, GuestQuestion, Inbound, NetEvent};
 use crate::log_limiter::LogLimiter;
 
 /// Events that wait for room in their channel. Then the swarm is not polled until there is some.
@@ -54,7 +55,9 @@ pub(super) enum Command {
     /// Connect to this peer, trying these addresses too.
     Dial { peer: protocol::PeerId, addresses: Vec<String> },
     /// Ask this peer as a guest, at this address unless it is connected.
-    Ask { peer: PeerId, address: Multiaddr, question: Bytes, reply: Reply },
+    Ask { protocol: GuestProtocol, peer: PeerId, address: Multiaddr, question: Bytes, reply: Reply },
+    /// Tell everybody.
+    Gossip { bytes: Bytes },
 }
 
 /// What the task shares with the handles.
@@ -65,6 +68,9 @@ pub(super) struct Parts {
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) guests: mpsc::Sender<GuestQuestion>,
+    pub(super) overlay: mpsc::Sender<GuestQuestion>,
+    pub(super) gossip: mpsc::Sender<Gossip>,
+    pub(super) strangers: Arc<Mutex<Strangers>>,
     pub(super) admission: Arc<Latest<Admission>>,
     pub(super) stop: CancellationToken,
 }
@@ -82,8 +88,21 @@ pub(super) struct SwarmTask {
     wanted: Wanted,
     lines: Lines,
     notes: mpsc::Receiver<Note>,
+    guests: Questions,
+    overlay: Questions,
+    gossips: Gossips,
+}
+
+/// What is asked and answered in one protocol of guests.
+struct Questions {
     answers: Answers,
     asks: Asks,
+}
+
+impl Questions {
+    fn new(limits: Limits, service: mpsc::Sender<GuestQuestion>) -> Self {
+        Self { answers: Answers::new(limits, service), asks: Asks::default() }
+    }
 }
 
 impl SwarmTask {
@@ -127,7 +146,10 @@ impl SwarmTask {
         }
         let (lines, notes) =
             Lines::new(Arc::clone(&parts.links), parts.metrics.clone(), parts.inboxes.clone());
-        let answers = Answers::new(parts.guests.clone());
+        let limits = |protocol| Limits::of(protocol, settings.guest_rate);
+        let guests = Questions::new(limits(GuestProtocol::Join), parts.guests.clone());
+        let overlay = Questions::new(limits(GuestProtocol::Overlay), parts.overlay.clone());
+        let gossips = Gossips::new(parts.gossip.clone());
         Ok(Self {
             parts,
             swarm,
@@ -140,8 +162,9 @@ impl SwarmTask {
             wanted: Wanted::new(),
             lines,
             notes,
-            answers,
-            asks: Asks::default(),
+            guests,
+            overlay,
+            gossips,
         })
     }
 
@@ -172,8 +195,16 @@ impl SwarmTask {
                     Err(_) => self.backlog.clear(),
                 },
                 _ = tick.tick() => self.on_tick(),
-                answered = self.answers.next(), if self.answers.are_due() => {
+                answered = self.guests.answers.next(), if self.guests.answers.are_due() => {
                     guests::send(&mut self.swarm.behaviour_mut().guests, answered);
+                }
+                answered = self.overlay.answers.next(), if self.overlay.answers.are_due() => {
+                    guests::send(&mut self.swarm.behaviour_mut().overlay, answered);
+                }
+                judged = self.gossips.next(), if self.gossips.are_due() => {
+                    if let Some(judged) = judged {
+                        gossip::report(&mut self.swarm.behaviour_mut().gossip, judged);
+                    }
                 }
                 command = self.parts.commands.recv(), if has_room => match command {
                     Some(command) => self.on_command(command),
@@ -235,9 +266,12 @@ impl SwarmTask {
                 }
                 self.want(id, None);
             }
-            Command::Ask { peer, address, question, reply } => {
-                let guests = &mut self.swarm.behaviour_mut().guests;
-                self.asks.ask(guests, peer, address, question, reply);
+            Command::Ask { protocol, peer, address, question, reply } => {
+                let (questions, guests) = self.questions(protocol);
+                questions.asks.ask(guests, peer, address, question, reply);
+            }
+            Command::Gossip { bytes } => {
+                gossip::publish(&mut self.swarm.behaviour_mut().gossip, &bytes);
             }
         }
     }
@@ -403,7 +437,11 @@ impl SwarmTask {
                 debug!(%peer, "connection closed: no answer to ping");
                 let _was_open = self.swarm.close_connection(connection);
             }
-            CompositionEvent::Guests(event) => self.on_guest(event),
+            CompositionEvent::Guests(event) => self.on_guest(GuestProtocol::Join, event),
+            CompositionEvent::Overlay(event) => self.on_guest(GuestProtocol::Overlay, event),
+            CompositionEvent::Gossip(event) => {
+                self.gossips.on_event(&mut self.swarm.behaviour_mut().gossip, event);
+            }
             CompositionEvent::Limits(never) => match never {},
             CompositionEvent::Memory(never) => match never {},
             // Queries and their statistics, round trips, and what identify sent.
@@ -423,28 +461,43 @@ impl SwarmTask {
                 behaviour.kad.add_address(&peer, address.clone());
             }
         }
-        if behaviour.sessions.admits(&peer)
-            && let Some(peer) = peer_from_libp2p(&peer)
-        {
+        let is_member = behaviour.sessions.admits(&peer);
+        // A panic elsewhere leaves it whole.
+        let mut strangers = self.parts.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        match addresses.first() {
+            Some(address) if !is_member => strangers.met(peer, address.clone()),
+            Some(_) | None => strangers.forget(&peer),
+        }
+        drop(strangers);
+        if is_member && let Some(peer) = peer_from_libp2p(&peer) {
             let addresses = addresses.iter().map(Multiaddr::to_string).collect();
             self.backlog.push_back(NetEvent::Discovered { peer, addresses });
         }
     }
 
-    fn on_guest(&mut self, event: GuestEvent) {
+    fn questions(&mut self, protocol: GuestProtocol) -> (&mut Questions, &mut Guests) {
+        let behaviour = self.swarm.behaviour_mut();
+        match protocol {
+            GuestProtocol::Join => (&mut self.guests, &mut behaviour.guests),
+            GuestProtocol::Overlay => (&mut self.overlay, &mut behaviour.overlay),
+        }
+    }
+
+    fn on_guest(&mut self, protocol: GuestProtocol, event: GuestEvent) {
         use request_response::{Event, Message};
+        let (questions, _) = self.questions(protocol);
         match event {
             Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                if !self.answers.take(peer, request, channel) {
+                if !questions.answers.take(peer, request, channel) {
                     self.parts.metrics.guest_refused();
                 }
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
-                self.asks.answered(request_id, response);
+                questions.asks.answered(request_id, response);
             }
             Event::OutboundFailure { peer, request_id, error, .. } => {
                 debug!(%peer, err = %error, "question was not answered");
-                self.asks.failed(request_id);
+                questions.asks.failed(request_id);
             }
             Event::InboundFailure { peer, error, .. } => {
                 debug!(%peer, err = %error, "guest was not answered");

@@ -88,6 +88,7 @@ impl TestPeer {
             mdns: false,
             connections_max: plan.connections_max,
             memory_bytes_max: usize::MAX,
+            guest_rate: 1 << 30,
             agent_version: "test".to_owned(),
         };
         let net = RealNet::start_with(&settings, plan.stack).unwrap();

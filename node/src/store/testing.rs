@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::env::{
-    Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Env, GuestQuestion, Home,
-    Inbound, Map, MapReader, Membership, Net, NetError, NetEvent, Space,
+    Batch, Change, Disk, DiskError, DiskFile, DiskView, Durability, Env, Gossip, GuestProtocol,
+    GuestQuestion, Home, Inbound, Map, MapReader, Membership, Net, NetError, NetEvent, Space,
 };
 
 /// A machine with nothing but a disk. Clones are handles to the same one.
@@ -107,14 +107,25 @@ impl Net for NoNet {
 
     async fn ask_guest(
         &self,
+        _protocol: GuestProtocol,
         addresses: Vec<String>,
         _question: Bytes,
     ) -> Result<(PeerId, Bytes), NetError> {
         Err(NetError::Unanswered { addresses: addresses.len() })
     }
 
-    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
+    fn take_guests(&self, _protocol: GuestProtocol) -> Option<mpsc::Receiver<GuestQuestion>> {
         None
+    }
+
+    fn gossip(&self, _bytes: Bytes) {}
+
+    fn take_gossip(&self) -> Option<mpsc::Receiver<Gossip>> {
+        None
+    }
+
+    fn strangers(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Hit {
     pub size: u64,
     /// Media type of its content.
     pub content_type: String,
-    /// The user who wrote it.
+    /// The user who wrote it; empty for another cluster's, which does not say.
     pub owner: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
@@ -68,6 +68,12 @@ pub struct Searched {
 pub enum SearchState {
     /// All that was known of it was searched.
     Searched,
-    /// The index is not up to date yet, after a start: there may be more than was found.
+    /// What is known of it is not up to date yet, after a start or since it was heard of: there may be more than was found.
     Building,
+    /// None of its peers answers: what was known of it was searched, as old as it is.
+    Unreachable,
+    /// Its catalog is larger than what is kept of one cluster here: what was known of it before was searched.
+    TooLarge,
+    /// It told what cannot be true, and is left alone for a while: what was known of it before was searched.
+    CutOff,
 }

@@ -269,8 +269,7 @@ impl World {
             let at = Bytes::from(keys::object(&name.bucket, &name.key));
             assert_eq!(objects.get(&at).map(|object| object.version), Some(*version), "{name:?}");
         }
-        let roots: BTreeSet<Cid> =
-            public.values().filter_map(|version| of(version)).collect();
+        let roots: BTreeSet<Cid> = public.values().filter_map(|version| of(version)).collect();
         for version in objects.values() {
             let root = of(version).unwrap();
             let is_public = super::query::is_public(&self.map, &root).unwrap();

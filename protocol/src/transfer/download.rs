@@ -446,6 +446,7 @@ struct Call<'a> {
 }
 
 /// Returns what to tell the user about blocks that are genuine, but make no readable file.
-fn fault_of(root: Cid, error: &DagError) -> Fault {
+#[must_use]
+pub fn fault_of(root: Cid, error: &DagError) -> Fault {
     Fault::new(error.kind(), format!("{root} can't be read: {error}"))
 }

@@ -13,7 +13,7 @@ mod upload;
 mod window;
 
 pub use candidate::{Candidate, ZoneIndex};
-pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput};
+pub use download::{Download, DownloadConfig, DownloadInput, DownloadOutput, fault_of};
 pub use pace::Pace;
 pub use spread::{Bring, SpreadRule};
 pub use upload::{Upload, UploadConfig, UploadInput, UploadOutput};

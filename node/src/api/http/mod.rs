@@ -6,6 +6,7 @@ mod auth;
 mod blocks;
 mod body;
 mod buckets;
+mod catalog;
 mod cluster;
 mod content;
 mod documents;
@@ -75,6 +76,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(blocks::begin))
         .routes(routes!(blocks::end))
         .routes(routes!(search::find))
+        .routes(routes!(catalog::clusters))
         .routes(routes!(locks::show, locks::change))
         .routes(routes!(cluster::set, cluster::remove))
         .routes(routes!(cluster::drain))

@@ -11,30 +11,36 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
-use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_PATIENCE};
+use protocol::limits::GUEST_PATIENCE;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error};
 
-use super::{Answer, Gate, Guests, Question};
+use super::{Answer, Gate, Guests, Limits, Question};
 use crate::env::GuestQuestion;
 use crate::net::identity::peer_from_libp2p;
 
 /// An answer, and the way it goes.
 type Answered = Option<(ResponseChannel<Answer>, Answer)>;
 
+/// The same, and to whom.
+type Waiting = Option<(PeerId, ResponseChannel<Answer>, Answer)>;
+
 /// See the module.
 pub(in crate::net) struct Answers {
     gate: Gate,
+    answer_bytes_max: usize,
     service: mpsc::Sender<GuestQuestion>,
     /// At most as many as there are places for questions.
-    waiting: FuturesUnordered<BoxFuture<'static, Answered>>,
+    waiting: FuturesUnordered<BoxFuture<'static, Waiting>>,
 }
 
 impl Answers {
     /// Returns the side that hands questions to `service`.
-    pub(in crate::net) fn new(service: mpsc::Sender<GuestQuestion>) -> Self {
-        Self { gate: Gate::new(Instant::now()), service, waiting: FuturesUnordered::new() }
+    pub(in crate::net) fn new(limits: Limits, service: mpsc::Sender<GuestQuestion>) -> Self {
+        let answer_bytes_max = limits.answer_bytes_max;
+        let gate = Gate::new(limits, Instant::now());
+        Self { gate, answer_bytes_max, service, waiting: FuturesUnordered::new() }
     }
 
     /// Takes a question, or lets its stream end. Returns whether it was taken.
@@ -45,17 +51,25 @@ impl Answers {
         channel: ResponseChannel<Answer>,
     ) -> bool {
         let Some(name) = peer_from_libp2p(&from) else { return false };
-        if !self.gate.admits(from, Instant::now()) {
-            return false;
-        }
+        let Some(wait) = self.gate.admits(from, Instant::now()) else { return false };
         let (answer, answered) = oneshot::channel();
         let Question { bytes, place } = question;
-        if self.service.try_send(GuestQuestion { from: name, question: bytes, answer }).is_err() {
-            return false;
-        }
+        let asked = GuestQuestion { from: name, question: bytes, answer };
+        let later = if wait.is_zero() {
+            if self.service.try_send(asked).is_err() {
+                return false;
+            }
+            None
+        } else {
+            Some((wait, self.service.clone(), asked))
+        };
         self.waiting.push(Box::pin(async move {
+            if let Some((wait, service, asked)) = later {
+                sleep(wait).await;
+                service.try_send(asked).ok()?;
+            }
             let bytes = timeout(GUEST_PATIENCE, answered).await.ok()?.ok()?;
-            Some((channel, Answer { bytes, place }))
+            Some((from, channel, Answer { bytes, place }))
         }));
         true
     }
@@ -67,16 +81,20 @@ impl Answers {
 
     /// Returns the next answer, when there is one. Cancel-safe.
     pub(in crate::net) async fn next(&mut self) -> Answered {
-        self.waiting.next().await.flatten()
+        let (from, channel, answer) = self.waiting.next().await.flatten()?;
+        if answer.bytes.len() > self.answer_bytes_max {
+            error!(bytes = answer.bytes.len(), "answer to a guest was too large to be sent");
+            return None;
+        }
+        self.gate.charge(from, answer.bytes.len(), Instant::now());
+        Some((channel, answer))
     }
 }
 
 /// Sends an answer on its way, if there is one.
 pub(in crate::net) fn send(guests: &mut Guests, answered: Answered) {
     let Some((channel, answer)) = answered else { return };
-    if answer.bytes.len() > GUEST_ANSWER_BYTES_MAX {
-        error!(bytes = answer.bytes.len(), "answer to a guest was too large to be sent");
-    } else if guests.send_response(channel, answer).is_err() {
+    if guests.send_response(channel, answer).is_err() {
         debug!("guest had gone before it was answered");
     }
 }

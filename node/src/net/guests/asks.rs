@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Guests, Question};
 
-/// Questions of ours at a time. A peer asks to join, once.
+/// Questions of ours at a time, in one protocol.
 const ASKS_MAX: usize = 64;
 
 /// What became of a question: the answer, or nothing.

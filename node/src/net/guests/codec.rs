@@ -9,11 +9,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
-use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_QUESTION_BYTES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Questions of others at a time, over all of them: with their answers, 32 MiB of memory.
-pub(super) const QUESTIONS_MAX: usize = 32;
+use super::Limits;
 
 /// A question, and while it is another's, its place among those at a time.
 #[derive(Debug)]
@@ -33,11 +31,14 @@ pub(in crate::net) struct Answer {
 #[derive(Clone, Debug)]
 pub(in crate::net) struct GuestCodec {
     places: Arc<Semaphore>,
+    question_bytes_max: usize,
+    answer_bytes_max: usize,
 }
 
 impl GuestCodec {
-    pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+    pub(super) fn new(limits: &Limits) -> Self {
+        let Limits { question_bytes_max, answer_bytes_max, places, .. } = *limits;
+        Self { places: Arc::new(Semaphore::new(places)), question_bytes_max, answer_bytes_max }
     }
 }
 
@@ -52,7 +53,7 @@ impl Codec for GuestCodec {
     {
         // Before the first byte: a question that finds no place costs nothing.
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(io::Error::other)?;
-        let bytes = read(io, GUEST_QUESTION_BYTES_MAX).await?;
+        let bytes = read(io, self.question_bytes_max).await?;
         Ok(Question { bytes, place: Some(place) })
     }
 
@@ -60,7 +61,7 @@ impl Codec for GuestCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        Ok(Answer { bytes: read(io, GUEST_ANSWER_BYTES_MAX).await?, place: None })
+        Ok(Answer { bytes: read(io, self.answer_bytes_max).await?, place: None })
     }
 
     async fn write_request<T>(
@@ -117,25 +118,34 @@ mod tests {
     use libp2p::request_response::Codec as _;
     use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_QUESTION_BYTES_MAX};
 
-    use super::super::GUEST_PROTOCOL;
-    use super::{Answer, GuestCodec, QUESTIONS_MAX, Question};
+    use super::super::Limits;
+    use super::{Answer, GuestCodec, Question};
+    use crate::env::GuestProtocol;
+
+    fn codec() -> GuestCodec {
+        GuestCodec::new(&limits())
+    }
+
+    fn limits() -> Limits {
+        Limits::of(GuestProtocol::Join, 0)
+    }
 
     fn ask(codec: &mut GuestCodec, bytes: &[u8]) -> std::io::Result<Question> {
-        block_on(codec.read_request(&GUEST_PROTOCOL, &mut Cursor::new(bytes)))
+        block_on(codec.read_request(&limits().name, &mut Cursor::new(bytes)))
     }
 
     /// Returns what an honest guest writes.
     fn written(length: usize) -> Vec<u8> {
-        let mut codec = GuestCodec::new();
+        let mut codec = codec();
         let question = Question { bytes: Bytes::from(vec![7; length]), place: None };
         let mut io = Cursor::new(Vec::new());
-        block_on(codec.write_request(&GUEST_PROTOCOL, &mut io, question)).unwrap();
+        block_on(codec.write_request(&limits().name, &mut io, question)).unwrap();
         io.into_inner()
     }
 
     #[test]
     fn questions_and_answers_pass_up_to_their_bound() {
-        let mut codec = GuestCodec::new();
+        let mut codec = codec();
         for length in [0, 1, GUEST_QUESTION_BYTES_MAX] {
             assert_eq!(ask(&mut codec, &written(length)).unwrap().bytes, vec![7; length]);
         }
@@ -145,17 +155,17 @@ mod tests {
         {
             let answer = Answer { bytes: Bytes::from(vec![8; length]), place: None };
             let mut io = Cursor::new(Vec::new());
-            block_on(codec.write_response(&GUEST_PROTOCOL, &mut io, answer)).unwrap();
+            block_on(codec.write_response(&limits().name, &mut io, answer)).unwrap();
             io.set_position(0);
-            let read = block_on(codec.read_response(&GUEST_PROTOCOL, &mut io));
+            let read = block_on(codec.read_response(&limits().name, &mut io));
             assert_eq!(read.is_ok(), passes);
         }
     }
 
     #[test]
     fn a_question_cut_short_is_none_and_gives_its_place_back() {
-        let (mut codec, whole) = (GuestCodec::new(), written(9));
-        for _ in 0..QUESTIONS_MAX {
+        let (mut codec, whole) = (codec(), written(9));
+        for _ in 0..limits().places {
             for length in 0..whole.len() {
                 assert!(ask(&mut codec, &whole[..length]).is_err());
             }
@@ -166,16 +176,16 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_is_read_at_a_time_and_an_answer_makes_room() {
-        let (mut codec, whole) = (GuestCodec::new(), written(9));
+        let (mut codec, whole) = (codec(), written(9));
         let mut held: Vec<_> =
-            (0..QUESTIONS_MAX).map(|_| ask(&mut codec.clone(), &whole).unwrap()).collect();
+            (0..limits().places).map(|_| ask(&mut codec.clone(), &whole).unwrap()).collect();
         let mut io = Cursor::new(whole.as_slice());
-        assert!(block_on(codec.read_request(&GUEST_PROTOCOL, &mut io)).is_err());
+        assert!(block_on(codec.read_request(&limits().name, &mut io)).is_err());
         assert_eq!(io.position(), 0, "it was read");
         let place = held.pop().unwrap().place;
         let answer = Answer { bytes: Bytes::new(), place };
         let mut out = Cursor::new(Vec::new());
-        block_on(codec.write_response(&GUEST_PROTOCOL, &mut out, answer)).unwrap();
+        block_on(codec.write_response(&limits().name, &mut out, answer)).unwrap();
         assert!(ask(&mut codec, &whole).is_ok());
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn entry(number: u64) -> Document {
         tags.insert("project".to_owned(), word(prng.below(100)));
     }
     Document {
+        listed: None,
         bucket: format!("bucket-{}", prng.below(20)),
         key: format!("{folder}/{name} {number}"),
         owner: format!("user{}", prng.below(50)),

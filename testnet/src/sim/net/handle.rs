@@ -6,9 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use node::env::{GuestQuestion, Inbound, Membership, Net, NetError, NetEvent};
+use node::env::{
+    Gossip, GuestProtocol, GuestQuestion, Inbound, Membership, Net, NetError, NetEvent, Verdict,
+};
 use protocol::PeerId;
-use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_PATIENCE, GUEST_QUESTION_BYTES_MAX};
+use protocol::limits::{
+    GUEST_ANSWER_BYTES_MAX, GUEST_PATIENCE, GUEST_QUESTION_BYTES_MAX, OVERLAY_ANSWER_BYTES_MAX,
+    OVERLAY_QUESTION_BYTES_MAX,
+};
 use protocol::wire::{Class, Frame};
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,9 +76,19 @@ impl SimNet {
     }
 
     /// Asks the peer at one address as a guest. Silence lasts for ever.
-    async fn ask_at(&self, to: PeerId, address: &str, question: &Bytes) -> Option<Bytes> {
+    async fn ask_at(
+        &self,
+        protocol: GuestProtocol,
+        to: PeerId,
+        address: &str,
+        question: &Bytes,
+    ) -> Option<Bytes> {
         let local = self.local_peer();
-        if question.len() > GUEST_QUESTION_BYTES_MAX {
+        let (question_max, answer_max) = match protocol {
+            GuestProtocol::Join => (GUEST_QUESTION_BYTES_MAX, GUEST_ANSWER_BYTES_MAX),
+            GuestProtocol::Overlay => (OVERLAY_QUESTION_BYTES_MAX, OVERLAY_ANSWER_BYTES_MAX),
+        };
+        if question.len() > question_max {
             return None;
         }
         if !self.travel(local, to, question).await {
@@ -81,10 +96,10 @@ impl SimNet {
         }
         let (answer, answered) = oneshot::channel();
         let asked = GuestQuestion { from: local, question: question.clone(), answer };
-        self.network().guests_at(local, to, address)?.try_send(asked).ok()?;
-        let answer = answered.await.ok().filter(|a| a.len() <= GUEST_ANSWER_BYTES_MAX)?;
+        self.network().guests_at(local, to, protocol, address)?.try_send(asked).ok()?;
+        let answer = answered.await.ok().filter(|a| a.len() <= answer_max)?;
         let arrives = self.travel(to, local, &answer).await;
-        if !arrives || self.network().guests_at(local, to, address).is_none() {
+        if !arrives || self.network().guests_at(local, to, protocol, address).is_none() {
             return std::future::pending().await;
         }
         Some(answer)
@@ -141,6 +156,7 @@ impl Net for SimNet {
 
     async fn ask_guest(
         &self,
+        protocol: GuestProtocol,
         addresses: Vec<String>,
         question: Bytes,
     ) -> Result<(PeerId, Bytes), NetError> {
@@ -152,7 +168,7 @@ impl Net for SimNet {
             let Ok(peer) = peer.parse() else { continue };
             let answer = tokio::select! {
                 biased; // the answer, which may come at the last moment
-                answer = self.ask_at(peer, address, &question) => answer,
+                answer = self.ask_at(protocol, peer, address, &question) => answer,
                 () = self.life.clock().sleep(GUEST_PATIENCE) => None,
             };
             if let Some(answer) = answer {
@@ -162,7 +178,35 @@ impl Net for SimNet {
         Err(NetError::Unanswered { addresses: addresses.len() })
     }
 
-    fn take_guests(&self) -> Option<mpsc::Receiver<GuestQuestion>> {
-        self.network().take_guests(self.local_peer())
+    fn take_guests(&self, protocol: GuestProtocol) -> Option<mpsc::Receiver<GuestQuestion>> {
+        self.network().take_guests(self.local_peer(), protocol)
+    }
+
+    /// Everybody that can be reached hears it from whoever said it, or loses it on the way: a mesh without detours, since passing
+    /// on is the library's.
+    fn gossip(&self, bytes: Bytes) {
+        let local = self.local_peer();
+        for (to, heard) in self.network().gossips_of(local) {
+            let (net, bytes) = (self.clone(), bytes.clone());
+            self.life.spawn("gossip", async move {
+                if !net.travel(local, to, &bytes).await {
+                    return;
+                }
+                let (verdict, judged) = oneshot::channel();
+                if heard.try_send(Gossip { from: local, bytes, verdict }).is_ok()
+                    && judged.await == Ok(Verdict::Blame)
+                {
+                    net.life.world().fail(format!("{to} blames {local} for gossip"));
+                }
+            });
+        }
+    }
+
+    fn take_gossip(&self) -> Option<mpsc::Receiver<Gossip>> {
+        self.network().take_gossip(self.local_peer())
+    }
+
+    fn strangers(&self) -> Vec<String> {
+        self.network().strangers_to(self.local_peer())
     }
 }

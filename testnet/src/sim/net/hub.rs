@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use node::env::{GuestQuestion, Inbound, NetEvent};
+use node::env::{Gossip, GuestProtocol, GuestQuestion, Inbound, NetEvent};
 use protocol::wire::{Class, Frame};
 use protocol::{PeerId, Prng};
 use tokio::sync::mpsc;
@@ -153,6 +153,7 @@ impl Network {
         &self,
         from: PeerId,
         to: PeerId,
+        protocol: GuestProtocol,
         address: &str,
     ) -> Option<mpsc::Sender<GuestQuestion>> {
         let mut state = lock(&self.state);
@@ -160,7 +161,29 @@ impl Network {
         if from == to || !is_there || state.is_cut(from, to) {
             return None;
         }
-        state.process(to).map(|process| process.guests())
+        state.process(to)?.guests(protocol)
+    }
+
+    /// Returns where gossip from a peer goes: everybody that can be reached.
+    pub(super) fn gossips_of(&self, from: PeerId) -> Vec<(PeerId, mpsc::Sender<Gossip>)> {
+        let state = lock(&self.state);
+        let there =
+            state.stations.iter().filter(|(to, _)| **to != from && !state.is_cut(from, **to));
+        let of =
+            |(to, station): (&PeerId, &Station)| Some((*to, station.process.as_ref()?.gossip()));
+        there.filter_map(of).collect()
+    }
+
+    /// Returns where everybody is reached that a peer does not count among its members.
+    pub(super) fn strangers_to(&self, at: PeerId) -> Vec<String> {
+        let state = lock(&self.state);
+        let Some(process) = state.stations.get(&at).and_then(|station| station.process.as_ref())
+        else {
+            return Vec::new();
+        };
+        let others = state.stations.iter().filter(|(peer, _)| **peer != at);
+        let strangers = others.filter(|(peer, _)| process.admits(**peer).is_none());
+        strangers.map(|(peer, station)| format!("{}/p2p/{peer}", station.address)).collect()
     }
 
     /// Sets how one direction of a link behaves.
@@ -295,8 +318,16 @@ impl Network {
         lock(&self.state).process(at)?.take_inbox(class)
     }
 
-    pub(super) fn take_guests(&self, at: PeerId) -> Option<mpsc::Receiver<GuestQuestion>> {
-        lock(&self.state).process(at)?.take_guests()
+    pub(super) fn take_guests(
+        &self,
+        at: PeerId,
+        protocol: GuestProtocol,
+    ) -> Option<mpsc::Receiver<GuestQuestion>> {
+        lock(&self.state).process(at)?.take_guests(protocol)
+    }
+
+    pub(super) fn take_gossip(&self, at: PeerId) -> Option<mpsc::Receiver<Gossip>> {
+        lock(&self.state).process(at)?.take_gossip()
     }
 
     pub(super) fn take_events(&self, at: PeerId) -> Option<mpsc::Receiver<NetEvent>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use node::env::{Env as _, Membership, Net as _, NetError, NetEvent};
+use node::env::{Env as _, GuestProtocol, Membership, Net as _, NetError, NetEvent};
 use protocol::ClusterId;
 use protocol::limits::{GUEST_ANSWER_BYTES_MAX, GUEST_QUESTION_BYTES_MAX};
 use protocol::wire::{Class, Frame};
@@ -83,8 +83,8 @@ fn peers_talk_once_both_admit_each_other_and_until_one_does_not() {
 
 /// Answers every question by itself, but says nothing to `silence`.
 fn serve(env: &SimEnv) {
-    let mut guests = env.net().take_guests().unwrap();
-    assert!(env.net().take_guests().is_none());
+    let mut guests = env.net().take_guests(GuestProtocol::Join).unwrap();
+    assert!(env.net().take_guests(GuestProtocol::Join).is_none());
     env.spawn("guests", async move {
         let mut silent = Vec::new();
         while let Some(guest) = guests.recv().await {
@@ -111,21 +111,27 @@ fn a_guest_is_answered_by_the_peer_that_the_address_names_or_in_time_by_nobody()
             format!("{}/p2p/{}", b.address(), a.peer()),
         ];
         let all: Vec<_> = wrong.iter().cloned().chain([named.clone()]).collect();
-        let asked = env_a.net().ask_guest(all, Bytes::from_static(b"hello")).await;
+        let asked =
+            env_a.net().ask_guest(GuestProtocol::Join, all, Bytes::from_static(b"hello")).await;
         assert_eq!(asked, Ok((b.peer(), Bytes::from_static(b"hello"))));
-        let asked = env_a.net().ask_guest(wrong, Bytes::from_static(b"hello")).await;
+        let asked =
+            env_a.net().ask_guest(GuestProtocol::Join, wrong, Bytes::from_static(b"hello")).await;
         assert_eq!(asked, Err(NetError::Unanswered { addresses: 4 }));
         let too_long = Bytes::from(vec![0; GUEST_QUESTION_BYTES_MAX + 1]);
         for question in [Bytes::from_static(b"silence"), Bytes::from_static(b"too much"), too_long]
         {
             let before = world.clock().nanos();
-            let asked = env_a.net().ask_guest(vec![named.clone()], question).await;
+            let asked =
+                env_a.net().ask_guest(GuestProtocol::Join, vec![named.clone()], question).await;
             assert_eq!(asked, Err(NetError::Unanswered { addresses: 1 }));
             assert!(world.clock().nanos() - before <= 10_000_000_000);
         }
         let b_address = vec![named];
         b.end(Loss::Power);
-        let asked = env_a.net().ask_guest(b_address, Bytes::from_static(b"hello")).await;
+        let asked = env_a
+            .net()
+            .ask_guest(GuestProtocol::Join, b_address, Bytes::from_static(b"hello"))
+            .await;
         assert_eq!(asked, Err(NetError::Unanswered { addresses: 1 }));
     });
 }
@@ -140,7 +146,10 @@ fn questions_and_answers_get_lost_as_frames_do() {
         let named = vec![format!("{}/p2p/{}", b.address(), b.peer())];
         let mut answered = 0;
         for _ in 0..100 {
-            let asked = env_a.net().ask_guest(named.clone(), Bytes::from_static(b"hello")).await;
+            let asked = env_a
+                .net()
+                .ask_guest(GuestProtocol::Join, named.clone(), Bytes::from_static(b"hello"))
+                .await;
             answered += u32::from(asked.is_ok());
         }
         assert!((30..70).contains(&answered), "{answered} of 100 questions were answered");

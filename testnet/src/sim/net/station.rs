@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use node::env::{GuestQuestion, Inbound, Membership, NetEvent};
+use node::env::{Gossip, GuestProtocol, GuestQuestion, Inbound, Membership, NetEvent};
 use protocol::limits::{INBOX_FRAMES_MAX, OUTBOX_FRAMES_MAX};
 use protocol::wire::{Class, Frame};
 use protocol::{ClusterId, PeerId};
@@ -19,6 +19,9 @@ const EVENTS_MAX: usize = 1024;
 /// Questions of guests that a process may leave untaken; more are refused.
 const GUESTS_WAITING_MAX: usize = 32;
 
+/// Gossip that a process may leave untaken; more is lost.
+const GOSSIP_WAITING_MAX: usize = 256;
+
 /// A place in the network.
 #[derive(Debug)]
 pub(super) struct Station {
@@ -26,11 +29,18 @@ pub(super) struct Station {
     pub(super) process: Option<Process>,
 }
 
-/// The two ends of one inbox; the receiving one is there until it is taken.
+/// The two ends of a channel; the receiving one is there until it is taken.
 #[derive(Debug)]
-struct Inbox {
-    sender: mpsc::Sender<Inbound>,
-    receiver: Option<mpsc::Receiver<Inbound>>,
+struct Ends<T> {
+    sender: mpsc::Sender<T>,
+    receiver: Option<mpsc::Receiver<T>>,
+}
+
+impl<T> Ends<T> {
+    fn new(room: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(room);
+        Self { sender, receiver: Some(receiver) }
+    }
 }
 
 /// With whom a process speaks its cluster's protocols.
@@ -56,11 +66,11 @@ impl fmt::Display for Admission {
 #[derive(Debug)]
 pub(super) struct Process {
     life: Weak<Life>,
-    inboxes: BTreeMap<Class, Inbox>,
+    inboxes: BTreeMap<Class, Ends<Inbound>>,
     events: mpsc::Sender<NetEvent>,
     events_end: Option<mpsc::Receiver<NetEvent>>,
-    guests: mpsc::Sender<GuestQuestion>,
-    guests_end: Option<mpsc::Receiver<GuestQuestion>>,
+    guests: BTreeMap<GuestProtocol, Ends<GuestQuestion>>,
+    gossip: Ends<Gossip>,
     pub(super) admission: Admission,
     /// Addresses it was told.
     pub(super) known: BTreeMap<PeerId, BTreeSet<String>>,
@@ -77,19 +87,19 @@ struct Side {
 
 impl Process {
     pub(super) fn new(life: &Arc<Life>) -> Self {
-        let inbox = || {
-            let (sender, receiver) = mpsc::channel(INBOX_FRAMES_MAX);
-            Inbox { sender, receiver: Some(receiver) }
-        };
         let (events, events_end) = mpsc::channel(EVENTS_MAX);
-        let (guests, guests_end) = mpsc::channel(GUESTS_WAITING_MAX);
         Self {
             life: Arc::downgrade(life),
-            inboxes: Class::ALL.into_iter().map(|class| (class, inbox())).collect(),
+            inboxes: Class::ALL
+                .into_iter()
+                .map(|class| (class, Ends::new(INBOX_FRAMES_MAX)))
+                .collect(),
             events,
             events_end: Some(events_end),
-            guests,
-            guests_end: Some(guests_end),
+            guests: [GuestProtocol::Join, GuestProtocol::Overlay]
+                .map(|protocol| (protocol, Ends::new(GUESTS_WAITING_MAX)))
+                .into(),
+            gossip: Ends::new(GOSSIP_WAITING_MAX),
             admission: Admission::default(),
             known: BTreeMap::new(),
             sides: BTreeMap::new(),
@@ -118,12 +128,23 @@ impl Process {
         self.events_end.take()
     }
 
-    pub(super) fn guests(&self) -> mpsc::Sender<GuestQuestion> {
-        self.guests.clone()
+    pub(super) fn guests(&self, protocol: GuestProtocol) -> Option<mpsc::Sender<GuestQuestion>> {
+        Some(self.guests.get(&protocol)?.sender.clone())
     }
 
-    pub(super) fn take_guests(&mut self) -> Option<mpsc::Receiver<GuestQuestion>> {
-        self.guests_end.take()
+    pub(super) fn take_guests(
+        &mut self,
+        protocol: GuestProtocol,
+    ) -> Option<mpsc::Receiver<GuestQuestion>> {
+        self.guests.get_mut(&protocol)?.receiver.take()
+    }
+
+    pub(super) fn gossip(&self) -> mpsc::Sender<Gossip> {
+        self.gossip.sender.clone()
+    }
+
+    pub(super) fn take_gossip(&mut self) -> Option<mpsc::Receiver<Gossip>> {
+        self.gossip.receiver.take()
     }
 
     /// Returns the cluster whose protocols it speaks with a peer, if any.

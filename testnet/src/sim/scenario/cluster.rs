@@ -80,6 +80,7 @@ impl Cluster {
             work: WorkSettings::default(),
             scrub: self.plan.scrub,
             index: None,
+            federation: None,
             spread: self.plan.spread,
             placements: self.placements.clone(),
             planted: self.planted,

@@ -1,28 +1,25 @@
-//! Searching this cluster's objects: an index that follows what the cluster agrees on, and questions to it.
+//! The index that follows what the cluster agrees on.
 //!
 //! One task follows. It looks again at what changed, and at everything after a start and after it missed something; each commit
-//! says up to which place of the log all is reflected. Owns what is known of the index's age. Never: holds up a write; answers
-//! from anything but this peer's own index.
+//! says up to which place of the log all is reflected. Owns what waits for the index. Never: holds up a write.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::limits::{LIST_ROWS_MAX, SEARCH_DEPTH_MAX, SEARCH_HITS_MAX};
+use protocol::Fault;
+use protocol::limits::LIST_ROWS_MAX;
 use protocol::metadata::{
     BucketName, Effect, ListQuery, NamedObject, ObjectKey, ObjectName, ObjectVersion, query,
 };
-use protocol::search::{Backlog, Clause, Query, Wanted};
-use protocol::{ClusterId, Fault, Instant, Kind};
-use tokio::sync::Semaphore;
+use protocol::search::Backlog;
 use tracing::{debug, warn};
 
-use super::Context;
+use super::super::Context;
+use super::Search;
 use crate::env::Env;
-use crate::index::{Document, Found, Id, Index, IndexChange, Page};
+use crate::index::{Document, Id, Index, IndexChange, guarded};
 use crate::meta::{Effects, Freshness, Told};
 
 /// How long changes gather before the index takes them: a commit of it costs some 15 ms and a few files.
@@ -33,130 +30,6 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Changes of an index that is made anew between two commits: what a crash has done again, and what is not found meanwhile.
 const COMMIT_EVERY: usize = 50_000;
-
-/// Searches that run at a time: each takes a processor, which uploads and downloads need to hash.
-const RUNNING_MAX: usize = 2;
-
-/// Searches that run or wait for their turn: beyond that another peer is quicker.
-const OPEN_MAX: usize = 64;
-
-/// When to ask again after `busy`.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
-
-/// Searches of this peer's index. Clones are handles to the same one.
-#[derive(Clone, Debug)]
-pub struct Search {
-    index: Option<Index>,
-    standing: Arc<Mutex<Standing>>,
-    running: Arc<Semaphore>,
-    open: Arc<Semaphore>,
-}
-
-/// How the index stands.
-#[derive(Clone, Copy, Debug, Default)]
-struct Standing {
-    /// Whether it ever reflected all that this peer knew.
-    is_built: bool,
-    /// Since when something waits that it does not reflect.
-    waits_since: Option<Instant>,
-}
-
-/// What a search found in this cluster.
-#[derive(Clone, Debug)]
-pub struct Searched {
-    /// The page.
-    pub found: Found,
-    /// The cluster's name.
-    pub cluster: String,
-    /// For how long changes have not been reflected; `None` while the index is being made, and before a leader was heard of.
-    pub age: Option<Duration>,
-    /// Whether the cluster was asked for at all.
-    pub is_wanted: bool,
-}
-
-impl Search {
-    /// Returns searches over an index, or ones that fail where a peer has none.
-    pub(crate) fn over(index: Option<Index>) -> Self {
-        Self {
-            index,
-            standing: Arc::default(),
-            running: Arc::new(Semaphore::new(RUNNING_MAX)),
-            open: Arc::new(Semaphore::new(OPEN_MAX)),
-        }
-    }
-
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        // A panic elsewhere leaves it whole.
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Searches this cluster.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`] for a page beyond [`SEARCH_DEPTH_MAX`]; [`Kind::NotFound`] for a cluster that is not known;
-    /// [`Kind::Busy`] when too many are under way; [`Kind::Unavailable`] where a peer has no index; [`Kind::Internal`] when it
-    /// cannot be read.
-    pub(crate) async fn search<E: Env>(
-        &self,
-        context: &Context<E>,
-        query: Query,
-        page: Page,
-    ) -> Result<Searched, Fault> {
-        let no_index = || Fault::new(Kind::Unavailable, "this peer keeps no index of names");
-        let index = self.index.clone().ok_or_else(no_index)?;
-        if page.after >= SEARCH_DEPTH_MAX || !(1..=SEARCH_HITS_MAX).contains(&page.limit) {
-            let detail = format!(
-                "a search shows its {SEARCH_DEPTH_MAX} best hits, {SEARCH_HITS_MAX} at a time: say more of what you look for"
-            );
-            return Err(Fault::new(Kind::Invalid, detail));
-        }
-        let settings = context.meta.read(Freshness::Local, |state| query::settings(state)).await?;
-        let cluster = settings.map(|settings| settings.name.to_string()).unwrap_or_default();
-        let is_wanted = is_wanted(&query, &cluster, context.meta.cluster())?;
-        let Standing { is_built, waits_since } = *self.standing();
-        let silent = context.meta.silent_for();
-        let age = waits_since.map_or(Duration::ZERO, |since| context.env.now().since(since));
-        let found = if is_wanted {
-            let _open = self.open.try_acquire().map_err(|_| {
-                Fault::busy(format!("{OPEN_MAX} searches are under way at this peer"), BUSY_PAUSE)
-            })?;
-            let turn = Arc::clone(&self.running).acquire_owned().await;
-            let now = context.env.wall();
-            // Whoever asked may go; the search goes on to its end, and so does its turn.
-            let search = move || {
-                let found = guarded(|| index.search(&query, page, now));
-                drop(turn);
-                found
-            };
-            let begun = context.env.now();
-            let found = context.env.compute(search).await?;
-            let took = context.env.now().since(begun).as_micros();
-            context.metrics.searches.inc();
-            context.metrics.searches_micros.inc_by(u64::try_from(took).unwrap_or(u64::MAX));
-            found
-        } else {
-            Found::default()
-        };
-        // Who has heard of no leader since it started does not know what it missed before.
-        let age = (is_built && context.meta.is_in_touch()).then(|| age.max(silent));
-        Ok(Searched { found, cluster, age, is_wanted })
-    }
-}
-
-/// Says whether a query is about this cluster too.
-fn is_wanted(query: &Query, name: &str, id: ClusterId) -> Result<bool, Fault> {
-    let mut is_wanted = true;
-    for Clause { excludes, wanted } in &query.clauses {
-        let Wanted::Cluster(text) = wanted else { continue };
-        let is_own = text == name || *text == id.to_string();
-        if !is_own && !excludes {
-            let detail = format!("no cluster {text:?} is known here; this one is {name:?}");
-            return Err(Fault::new(Kind::NotFound, detail));
-        }
-        is_wanted &= is_own != *excludes;
-    }
-    Ok(is_wanted)
-}
 
 /// Has the index follow for as long as the peer runs.
 pub(crate) async fn follow<E: Env>(context: Context<E>, search: Search) {
@@ -404,18 +277,10 @@ impl<E: Env> Writer<E> {
     }
 }
 
-/// Does something with the index. What makes its library panic is a fault of the index, which is derived, and no reason to end the
-/// peer.
-fn guarded<T>(what: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
-        let detail = "the index of names cannot be read: stop the peer and remove the folder `names`, which is made anew";
-        Err(Fault::new(Kind::Internal, detail))
-    })
-}
-
 fn put(name: &ObjectName, version: &ObjectVersion) -> IndexChange {
     let content = version.content.as_ref();
     IndexChange::Put(Box::new(Document {
+        listed: None,
         bucket: name.bucket.as_str().to_owned(),
         key: name.key.as_str().to_owned(),
         owner: version.owner.to_string(),

@@ -1,0 +1,336 @@
+//! Fetching another cluster's public content: a range of it, in order, from several of its peers, each block checked.
+//!
+//! Who lists the content is asked first, and else whoever is known. A peer that gives wrong bytes is not asked again for this
+//! content. Owns one fetch. Never: passes on a byte that was not checked; holds more than its window.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use protocol::catalog::{Answer, Known, Question, Reach};
+use protocol::dag::pb::Node as DagNode;
+use protocol::dag::{ByteRange, Reader};
+use protocol::limits::{CHUNK_BYTES, DAG_DEPTH_MAX, READ_LINKS_MAX, UNREAD_MAX};
+use protocol::transfer::fault_of;
+use protocol::{Cid, Codec, Fault, Kind};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use super::super::Context;
+use super::super::download::Download;
+use super::Catalogs;
+use super::ask::ask;
+use crate::env::Env;
+use crate::index::guarded;
+
+/// Blocks that are asked for at a time.
+const UNDER_WAY_MAX: usize = 6;
+
+/// Bytes that wait for the consumer or are on their way.
+const WINDOW_BYTES: u64 = 16 << 20;
+
+/// How often a block is asked for, of one peer or another, and the pause after one that did not answer.
+const TRIES: u32 = 10;
+/// See [`TRIES`].
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Entries of a root that are looked at for who lists it.
+const LISTED_MAX: usize = 16;
+
+/// Clusters that are asked for content that none of them lists, and how many at a time.
+const ASKED_MAX: usize = 20;
+/// See [`ASKED_MAX`].
+const ASKED_AT_ONCE: usize = 5;
+
+/// What counts against a peer that gave wrong bytes, that has not what it should, and that did not answer.
+const WRONG: u32 = 1_000;
+/// See [`WRONG`].
+const MISSING: u32 = 5;
+/// See [`WRONG`].
+const SILENT: u32 = 1;
+
+/// Peers that may have the content, and what counts against each.
+#[derive(Clone, Debug)]
+struct Sources(Arc<Mutex<Vec<(String, u32)>>>);
+
+impl Sources {
+    fn of(contacts: Vec<String>) -> Self {
+        Self(Arc::new(Mutex::new(contacts.into_iter().map(|contact| (contact, 0)).collect())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, u32)>> {
+        // A panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the one that least counts against; it is the last of its kind from then on.
+    fn next(&self) -> Option<String> {
+        let mut all = self.lock();
+        let (at, _) = all.iter().enumerate().min_by_key(|(_, (_, against))| *against)?;
+        let one = all.remove(at);
+        let contact = one.0.clone();
+        let usable = one.1 < WRONG;
+        all.push(one);
+        usable.then_some(contact)
+    }
+
+    fn blame(&self, contact: &str, weight: u32) {
+        let mut all = self.lock();
+        if let Some((_, against)) = all.iter_mut().find(|(one, _)| one == contact) {
+            *against = against.saturating_add(weight);
+        }
+    }
+}
+
+/// Opens a range of content of another cluster. Returns when its size is known.
+///
+/// # Errors
+/// [`Kind::NotFound`] when no cluster that is known has made it public; [`Kind::Invalid`] when it is no file or the range begins
+/// behind its end; [`Kind::Unavailable`] when its peers do not answer.
+pub(crate) async fn fetch<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    root: Cid,
+    range: ByteRange,
+) -> Result<Download, Fault> {
+    let sources = sources(context, catalogs, root).await?;
+    let permit = context.admit()?;
+    context.metrics.fetches.inc();
+    let (opened, is_open) = oneshot::channel();
+    let (out, pieces) = mpsc::channel(1);
+    let (failed, end) = oneshot::channel();
+    let flow = Flow {
+        context: context.clone(),
+        root,
+        sources,
+        reader: Reader::new(root, range),
+        nodes: BTreeMap::new(),
+        leaves: BTreeMap::new(),
+        under_way: FuturesUnordered::new(),
+    };
+    context.env.spawn("fetch", async move {
+        flow.run(opened, out, failed).await;
+        drop(permit);
+    });
+    let stopping = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
+    let size = is_open.await.map_err(stopping)??;
+    Ok(Download::of(size, pieces, end))
+}
+
+/// Returns the peers that may have content.
+async fn sources<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    root: Cid,
+) -> Result<Sources, Fault> {
+    let not_found = || {
+        let detail =
+            format!("nobody here holds {root}, and no cluster that is known has made it public");
+        Fault::new(Kind::NotFound, detail)
+    };
+    let index = catalogs.index().cloned().ok_or_else(not_found)?;
+    let listed = move || guarded(|| index.who_lists(&root, LISTED_MAX));
+    let listed = context.env.compute(listed).await?;
+    let known = catalogs.known();
+    let may_ask = |known: &&Known| known.reach != Reach::CutOff;
+    let lists = known.iter().filter(may_ask).filter(|known| listed.contains(&known.cluster));
+    let contacts: Vec<String> = lists.flat_map(|known| known.contacts.iter().cloned()).collect();
+    if !contacts.is_empty() {
+        return Ok(Sources::of(contacts));
+    }
+    let asked: Vec<Known> = known.iter().filter(may_ask).take(ASKED_MAX).cloned().collect();
+    let mut answers = futures::stream::iter(asked.into_iter().map(async |known| {
+        let question = Question::Block { root, path: Vec::new() };
+        let answered = ask(&context.env, known.contacts.clone(), &question).await;
+        matches!(answered, Some((_, Answer::Block(_)))).then_some(known.contacts)
+    }))
+    .buffer_unordered(ASKED_AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        if let Some(contacts) = answer {
+            return Ok(Sources::of(contacts));
+        }
+    }
+    Err(not_found())
+}
+
+type Brought = (Cid, Result<Bytes, Fault>);
+
+struct Flow<E: Env> {
+    context: Context<E>,
+    root: Cid,
+    sources: Sources,
+    reader: Reader,
+    /// Interior nodes that are known, and their parents.
+    nodes: BTreeMap<Cid, Cid>,
+    /// Leaves that are known and not yet asked for: a parent, and how many places wait for them.
+    leaves: BTreeMap<Cid, (Cid, u32)>,
+    under_way: FuturesUnordered<BoxFuture<'static, Brought>>,
+}
+
+impl<E: Env> Flow<E> {
+    async fn run(
+        mut self,
+        opened: oneshot::Sender<Result<u64, Fault>>,
+        out: mpsc::Sender<Bytes>,
+        failed: oneshot::Sender<Fault>,
+    ) {
+        let mut opened = Some(opened);
+        let end = self.go_on(&mut opened, &out).await;
+        let Err(fault) = end else { return };
+        self.context.metrics.fetches_failed.inc();
+        debug!(root = %self.root, err = %fault, "fetch failed");
+        // A consumer that has gone needs no error.
+        match opened.take() {
+            Some(opened) => drop(opened.send(Err(fault))),
+            None => drop(failed.send(fault)),
+        }
+    }
+
+    async fn go_on(
+        &mut self,
+        opened: &mut Option<oneshot::Sender<Result<u64, Fault>>>,
+        out: &mpsc::Sender<Bytes>,
+    ) -> Result<(), Fault> {
+        loop {
+            if let (Some(size), Some(_)) = (self.reader.size(), opened.as_ref())
+                && let Some(opened) = opened.take()
+            {
+                drop(opened.send(Ok(size)));
+            }
+            while let Some(bytes) = self.reader.next_bytes() {
+                let taken = bytes.len() as u64;
+                let patience = self.context.env.now().after(UNREAD_MAX);
+                tokio::select! {
+                    biased; // whoever reads, or the clock
+                    sent = out.send(bytes) => if sent.is_err() { return Ok(()) },
+                    () = self.context.env.sleep_until(patience) => {
+                        let detail = format!("nothing was read for {} s", UNREAD_MAX.as_secs());
+                        return Err(Fault::new(Kind::Unavailable, detail));
+                    }
+                }
+                self.context.metrics.fetched_bytes.inc_by(taken);
+            }
+            if self.reader.is_finished() {
+                return Ok(());
+            }
+            self.ask_ahead()?;
+            tokio::select! {
+                biased; // a consumer that left ends everything
+                () = out.closed(), if opened.is_none() => return Ok(()),
+                brought = self.under_way.next() => match brought {
+                    Some((cid, bytes)) => self.supply(cid, bytes?)?,
+                    None => return Err(Fault::new(Kind::Corrupt, "the content has no end")),
+                }
+            }
+        }
+    }
+
+    /// Asks for the blocks that are due next.
+    fn ask_ahead(&mut self) -> Result<(), Fault> {
+        while self.under_way.len() < UNDER_WAY_MAX {
+            let ahead =
+                self.reader.bytes_ready() + self.under_way.len() as u64 * u64::from(CHUNK_BYTES);
+            if ahead >= WINDOW_BYTES && !self.under_way.is_empty() {
+                break;
+            }
+            let Some(wanted) = self.reader.next_wanted() else { break };
+            let path = self.path_to(wanted.cid)?;
+            let get = get(self.context.clone(), self.sources.clone(), self.root, path);
+            self.under_way.push(Box::pin(async move { (wanted.cid, get.await) }));
+        }
+        Ok(())
+    }
+
+    /// Returns the way from the root to a block.
+    fn path_to(&mut self, cid: Cid) -> Result<Vec<Cid>, Fault> {
+        let mut path = VecDeque::new();
+        let mut at = cid;
+        while at != self.root {
+            path.push_front(at);
+            let parent = match self.leaves.get_mut(&at) {
+                Some((parent, places)) => {
+                    *places = places.saturating_sub(1);
+                    Some((*parent, *places))
+                }
+                None => self.nodes.get(&at).map(|parent| (*parent, 1)),
+            };
+            let Some((parent, places)) = parent.filter(|_| path.len() <= DAG_DEPTH_MAX) else {
+                return Err(Fault::new(Kind::Corrupt, format!("no way leads to block {cid}")));
+            };
+            if places == 0 {
+                self.leaves.remove(&at);
+            }
+            at = parent;
+        }
+        Ok(path.into())
+    }
+
+    fn supply(&mut self, cid: Cid, bytes: Bytes) -> Result<(), Fault> {
+        if cid.codec() == Codec::DagPb {
+            let node = DagNode::decode(&bytes, READ_LINKS_MAX)
+                .map_err(|error| fault_of(self.root, &error))?;
+            for link in node.links {
+                if link.cid.codec() == Codec::DagPb {
+                    self.nodes.entry(link.cid).or_insert(cid);
+                } else {
+                    self.leaves.entry(link.cid).or_insert((cid, 0)).1 += 1;
+                }
+            }
+        }
+        self.reader.supply(cid, bytes).map_err(|error| fault_of(self.root, &error))
+    }
+}
+
+/// Brings one block, checked.
+async fn get<E: Env>(
+    context: Context<E>,
+    sources: Sources,
+    root: Cid,
+    path: Vec<Cid>,
+) -> Result<Bytes, Fault> {
+    let cid = path.last().copied().unwrap_or(root);
+    let question = Question::Block { root, path };
+    let mut is_missing = false;
+    for attempt in 1..=TRIES {
+        let Some(contact) = sources.next() else { break };
+        let asked = ask(&context.env, vec![contact.clone()], &question).await;
+        let pause = match asked {
+            Some((peer, Answer::Block(bytes))) => {
+                let checked = bytes.clone();
+                if context.env.compute(move || cid.matches(&checked)).await {
+                    return Ok(bytes);
+                }
+                context.metrics.corrupt_blocks.inc();
+                debug!(%peer, %cid, "a peer of another cluster gave other bytes");
+                sources.blame(&contact, WRONG);
+                Duration::ZERO
+            }
+            Some((_, Answer::NotFound)) => {
+                is_missing = true;
+                sources.blame(&contact, MISSING);
+                Duration::ZERO
+            }
+            Some((_, Answer::Busy { retry_after_ms })) => {
+                Duration::from_millis(u64::from(retry_after_ms.min(2_000)))
+            }
+            Some((_, Answer::Heads(_) | Answer::Reconcile { .. } | Answer::Entries(_))) => {
+                sources.blame(&contact, WRONG);
+                Duration::ZERO
+            }
+            None => {
+                sources.blame(&contact, SILENT);
+                PAUSE * attempt.min(4)
+            }
+        };
+        context.env.sleep_until(context.env.now().after(pause)).await;
+    }
+    let (kind, why) = if is_missing {
+        (Kind::NotFound, "it was withdrawn, or never public")
+    } else {
+        (Kind::Unavailable, "none of its cluster's peers answers")
+    };
+    Err(Fault::new(kind, format!("block {cid} of {root}: {why}")))
+}
