@@ -23,6 +23,8 @@ pub enum ScenarioName {
     Placement,
     /// How well work spreads over up to 1,000 idle peers, beside other ways to move it. Takes no seed.
     Steal,
+    /// How many hops lookups among up to 100,000 peers take, a quarter of what tables name being gone. Takes no seed.
+    Overlay,
 }
 
 /// A defect that some scenario can find.
@@ -127,7 +129,10 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
     if args.log {
         show_logs();
     }
-    let takes_none = matches!(args.scenario, ScenarioName::Placement | ScenarioName::Steal);
+    let takes_none = matches!(
+        args.scenario,
+        ScenarioName::Placement | ScenarioName::Steal | ScenarioName::Overlay
+    );
     if takes_none
         && (args.plant.is_some() || args.peers.is_some() || args.seed != 1 || args.count != 1)
     {
@@ -137,6 +142,7 @@ pub fn main(args: &SimArgs, out: &mut impl Write) -> io::Result<bool> {
     match args.scenario {
         ScenarioName::Placement => super::placement::run(out).map_err(io::Error::other),
         ScenarioName::Steal => super::steal::run(out).map_err(io::Error::other),
+        ScenarioName::Overlay => super::overlay::run(out).map_err(io::Error::other),
         ScenarioName::Faults => seeds(args, out),
         ScenarioName::Meta => agreement_seeds(args, out),
     }

@@ -16,6 +16,7 @@ mod lock;
 mod machine;
 mod net;
 mod oracle;
+pub mod overlay;
 pub mod placement;
 pub mod properties;
 pub mod regressions;
