@@ -18,6 +18,7 @@ use crate::args::{Cat, Download, Range};
 use crate::endpoint::Endpoints;
 use crate::failure::{Failure, io_fault, stdout_failure};
 use crate::fetch::{Fetch, FetchError, Written};
+use crate::import;
 use crate::object;
 use crate::output::{self, ObjectRow, Progress};
 use crate::part::{Part, check_target};
@@ -30,6 +31,9 @@ use crate::tree_download;
 /// # Errors
 /// [`Kind::Conflict`], before anything is fetched, if the target exists; those of fetching and writing.
 pub(crate) async fn run(endpoints: &Endpoints, args: &Download, json: bool) -> Result<(), Failure> {
+    if let Some(name) = &args.import {
+        return import::run(endpoints, &args.target, name, json).await;
+    }
     let target = match &args.output {
         Some(output) => output.clone(),
         None => own_name(&args.target)?,

@@ -304,9 +304,20 @@ impl Endpoints {
     /// # Errors
     /// The most telling of the peers' refusals: [`Kind::Corrupt`] if one had only a corrupt copy.
     pub(crate) async fn block(&self, cid: Cid) -> Result<Bytes, Fault> {
+        self.block_below(&[], cid).await
+    }
+
+    /// Returns the bytes of a block, verified, of this cluster or of another's public content. `above`: the blocks that lead to it,
+    /// from the root on.
+    ///
+    /// # Errors
+    /// As [`Self::block`].
+    pub(crate) async fn block_below(&self, above: &[Cid], cid: Cid) -> Result<Bytes, Fault> {
         let permit = self.block_requests.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
-        let question = Question::get(format!("blocks/{cid}"), format!("get block {cid}"));
+        let below = above.iter().map(Cid::to_string).collect::<Vec<_>>().join(",");
+        let question = Question::get(format!("blocks/{cid}"), format!("get block {cid}"))
+            .parameter_if("below", Some(below).filter(|below| !below.is_empty()));
         self.ask(First::InTurn, async |peer| {
             let response = question.ask_peer(self, peer).await?;
             let bytes = body(peer, response, BLOCK_BYTES_MAX as usize).await?;

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
-use protocol::dag::{ByteRange, DagError, Reader, Wanted};
+use protocol::dag::{ByteRange, DagError, Reader, Wanted, Ways};
 use protocol::limits::{BLOCK_BYTES_MAX, CHUNK_BYTES};
 use protocol::{Cid, Codec, Fault, Kind};
 use tokio::sync::mpsc;
@@ -70,16 +70,19 @@ impl Fetch<'_> {
         let mut reader = Reader::new(self.cid, self.range);
         reader.next_wanted().expect("a reader wants its root");
         reader.supply(self.cid, self.root.clone()).map_err(|error| self.wrong(&error))?;
+        let mut ways = Ways::new(self.cid);
+        ways.learn(self.cid, &self.root).map_err(|error| self.wrong(&error))?;
         let mut written = Written::default();
         let mut first = None;
         if leftover > 0 {
-            (written.bytes_resumed, first) = self.resume(&mut reader, &output, leftover).await?;
+            (written.bytes_resumed, first) =
+                self.resume(&mut reader, &mut ways, &output, leftover).await?;
             prepare(&output, written.bytes_resumed).map_err(FetchError::Write)?;
             self.progress.add(written.bytes_resumed);
         }
         let (pieces, to_write) = mpsc::channel(PIECES_TO_WRITE);
         let writer = tokio::task::spawn_blocking(move || write_all(output, to_write));
-        let fetched = self.fetch(&mut reader, first, pieces).await;
+        let fetched = self.fetch(&mut reader, &mut ways, first, pieces).await;
         let wrote = writer.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         // A writer that failed is the cause of a fetch that ended early.
         let bytes_new = wrote.map_err(FetchError::Write)?;
@@ -94,6 +97,7 @@ impl Fetch<'_> {
     async fn resume(
         &self,
         reader: &mut Reader,
+        ways: &mut Ways,
         output: &File,
         leftover: u64,
     ) -> Result<(u64, Option<Wanted>), FetchError> {
@@ -102,7 +106,10 @@ impl Fetch<'_> {
             let Some(wanted) = reader.next_wanted() else { break };
             if wanted.bytes_hint == 0 {
                 // A node, which is not part of the output.
-                let block = self.endpoints.block(wanted.cid).await.map_err(FetchError::Fetch)?;
+                let above = self.above(ways, wanted.cid)?;
+                let block = self.endpoints.block_below(&above, wanted.cid).await;
+                let block = block.map_err(FetchError::Fetch)?;
+                ways.learn(wanted.cid, &block).map_err(|error| self.wrong(&error))?;
                 reader.supply(wanted.cid, block).map_err(|error| self.wrong(&error))?;
                 continue;
             }
@@ -124,6 +131,7 @@ impl Fetch<'_> {
     async fn fetch(
         &self,
         reader: &mut Reader,
+        ways: &mut Ways,
         first: Option<Wanted>,
         pieces: mpsc::Sender<Bytes>,
     ) -> Result<(), FetchError> {
@@ -153,9 +161,10 @@ impl Fetch<'_> {
                 let cost =
                     if wanted.bytes_hint == 0 { CHUNK_BYTES.into() } else { wanted.bytes_hint };
                 bytes_under_way += cost;
-                requests.push(
-                    async move { (wanted.cid, cost, self.endpoints.block(wanted.cid).await) },
-                );
+                let above = self.above(ways, wanted.cid)?;
+                requests.push(async move {
+                    (wanted.cid, cost, self.endpoints.block_below(&above, wanted.cid).await)
+                });
             }
             let Some((cid, cost, block)) = requests.next().await else {
                 let detail = format!("cannot read {}: its blocks do not add up", self.cid);
@@ -164,8 +173,17 @@ impl Fetch<'_> {
             bytes_under_way -= cost;
             requested.remove(&cid);
             let block = block.map_err(FetchError::Fetch)?;
+            ways.learn(cid, &block).map_err(|error| self.wrong(&error))?;
             reader.supply(cid, block).map_err(|error| self.wrong(&error))?;
         }
+    }
+
+    /// Returns the blocks that lead to one, from the root on.
+    fn above(&self, ways: &mut Ways, cid: Cid) -> Result<Vec<Cid>, FetchError> {
+        let mut way = ways.to(cid).map_err(|error| self.wrong(&error))?;
+        way.pop();
+        way.insert(0, self.cid);
+        Ok(way)
     }
 
     fn wrong(&self, error: &DagError) -> FetchError {

@@ -12,6 +12,7 @@ mod download;
 mod endpoint;
 mod failure;
 mod fetch;
+mod import;
 mod list;
 mod lock;
 mod object;

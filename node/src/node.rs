@@ -30,7 +30,7 @@ use crate::flows::{
     self, Catalogs, Change, Context, Description, Download, EditAt, Heal, HealSettings, Planted,
     Root, Scope, Scrub, ScrubInbox, Search, Searched, UploadOptions, Uploaded, WorkSettings,
 };
-use crate::index::{Index, Page};
+use crate::index::{Document, Index, Page};
 use crate::meta::{self, Meta, MetaSettings};
 use crate::peers::{Peers, PeersSettings, Placements};
 use crate::rpc::{Rpc, RpcMetrics, dispatch};
@@ -486,12 +486,43 @@ impl<E: Env> Node<E> {
         }
     }
 
+    /// Brings all of another cluster's public content into an upload of this one, and returns its size, and what its cluster says of
+    /// it where that is known.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when no cluster that is known has made it public; and as [`flows::put_block`].
+    pub async fn import(
+        &self,
+        actor: Actor,
+        root: Cid,
+        upload: OwnerId,
+        options: UploadOptions,
+    ) -> Result<(u64, Option<Document>), Fault> {
+        let keep = flows::Keep { actor, upload, options };
+        flows::import(&self.context, &self.catalogs, root, keep).await
+    }
+
     /// See [`flows::block`].
     ///
     /// # Errors
     /// As there.
     pub async fn block(&self, block: Root) -> Result<Bytes, Fault> {
         flows::block(&self.context, block).await
+    }
+
+    /// Returns one whole block that a client asks for, of this cluster or of another's public content. `above`: the blocks that lead
+    /// to it, from the root on; none for a root.
+    ///
+    /// # Errors
+    /// As [`Self::block`].
+    pub async fn block_below(&self, above: Vec<Cid>, cid: Cid) -> Result<Bytes, Fault> {
+        match flows::block(&self.context, Root::Bare(cid)).await {
+            Err(fault) if fault.kind == Kind::NotFound && !self.catalogs.known().is_empty() => {
+                let way: Vec<Cid> = above.into_iter().chain([cid]).collect();
+                flows::fetch_block(&self.context, &self.catalogs, &way).await
+            }
+            found => found,
+        }
     }
 
     /// Returns the machine below.

@@ -693,6 +693,13 @@ pub const RECONCILE_ROUNDS_MAX: usize = 256;
 /// Heads of one cluster that say nothing but that it lives are taken this far apart.
 pub const CATALOG_HEAD_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often a cluster tells that its catalog is as it was.
+pub const CATALOG_REFRESH: Duration = Duration::from_secs(30);
+
+/// A cluster that was not heard of for this long does not answer: three times that it should have told.
+pub const CATALOG_SILENT: Duration = Duration::from_secs(95);
+const _: () = assert!(CATALOG_SILENT.as_secs() > 3 * CATALOG_REFRESH.as_secs());
+
 /// Pause after a pull that failed, and the longest: doubled each time.
 pub const CATALOG_RETRY: Duration = Duration::from_secs(1);
 /// See [`CATALOG_RETRY`].

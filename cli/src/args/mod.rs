@@ -76,7 +76,8 @@ pub(crate) enum Command {
     /// Fetch an object, a file or a directory tree, every block verified
     #[command(
         after_help = "Examples:\n  shoal download photos/oslo.jpg\n  shoal download photos/oslo.jpg --version 17 -o old.jpg\n  \
-                      shoal download bafy... --range 0-1023 -o head.bin\n\n\
+                      shoal download bafy... --range 0-1023 -o head.bin\n  \
+                      shoal download bafy... --import photos/oslo.jpg    (keeps what another cluster published)\n\n\
                       A download that was cut off goes on where it stopped when it is run again."
     )]
     Download(Download),
@@ -264,6 +265,7 @@ mod tests {
             "shoal queue",
             "shoal search oslo 2024 --tag place=Oslo --local --limit 5",
             "shoal search --tag a=b --cluster home",
+            "shoal download bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku --import b/k",
             "shoal publish b/k b/l",
             "shoal publish --recursive b/photos/",
             "shoal unpublish b/k --json",
@@ -308,6 +310,7 @@ mod tests {
             "shoal stat word",
             "shoal search",
             "shoal search x --limit 0",
+            "shoal download b/k --import b/l -o x",
             "shoal publish",
             "shoal catalog",
             "shoal search x --local --cluster y",

@@ -85,6 +85,9 @@ pub(crate) struct Download {
     /// Replace a file that exists
     #[arg(long)]
     pub(crate) force: bool,
+    /// Keep another cluster's public content here, under this name, instead of writing a file; TARGET is its CID
+    #[arg(long, value_name = "BUCKET/KEY", value_parser = Name::read_for_body, conflicts_with_all = ["output", "range", "version", "force"])]
+    pub(crate) import: Option<Name>,
 }
 
 #[derive(Debug, Args)]

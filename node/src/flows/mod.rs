@@ -43,7 +43,8 @@ pub use upload::{UploadOptions, Uploaded};
 pub use work::WorkSettings;
 
 pub(crate) use catalog::{
-    answer as answer_strangers, fetch, keep as keep_catalogs, tell as tell_catalog,
+    Keep, answer as answer_strangers, fetch, fetch_block, import, keep as keep_catalogs,
+    tell as tell_catalog,
 };
 pub(crate) use collect::collect;
 pub(crate) use drain::drain;

@@ -302,18 +302,16 @@ impl Index {
         self.search_in(&asked, page, now.as_unix_millis()).map_err(|error| failed(&error))?
     }
 
-    /// Returns the clusters that list content of this root, at most so many entries of them.
+    /// Returns entries of clusters that list content of this root, at most so many.
     ///
     /// # Errors
     /// [`Kind::Internal`] when it cannot be read.
-    pub fn who_lists(&self, root: &Cid, limit: usize) -> Result<Vec<ClusterId>, Fault> {
+    pub fn listed(&self, root: &Cid, limit: usize) -> Result<Vec<Document>, Fault> {
         let term = Term::from_field_text(self.0.fields.cid, &root.to_string());
         let asked = TermQuery::new(term, IndexRecordOption::Basic);
         let page = Page { after: 0, limit };
         let found = self.search_in(&asked, page, 0).map_err(|error| failed(&error))??;
-        let listed = found.hits.into_iter().filter_map(|hit| Some(hit.document.listed?.0));
-        let clusters: BTreeSet<ClusterId> = listed.collect();
-        Ok(clusters.into_iter().collect())
+        Ok(found.hits.into_iter().map(|hit| hit.document).collect())
     }
 
     fn search_in(

@@ -1,5 +1,7 @@
 //! What is known of other clusters.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +27,19 @@ pub struct OwnCatalog {
     pub entries: u64,
     /// Whether others may hear of it: whether anything was ever published.
     pub told: bool,
+}
+
+/// Another cluster's content that an upload has now: answer to `POST content/{cid}/import`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// The root of the content.
+    pub cid: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Media type, as its cluster says.
+    pub content_type: Option<String>,
+    /// Tags, as its cluster says.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A cluster that is known.

@@ -21,7 +21,7 @@ use crate::error::{Fault, Kind};
 
 pub use crate::repair::{RepairStatus, ScrubProgress};
 pub use access::{CreateToken, CreateUser, Secret, Token, Tokens, User, Users};
-pub use catalog::{Clusters, KnownCluster, OwnCatalog};
+pub use catalog::{Clusters, Imported, KnownCluster, OwnCatalog};
 pub use cluster::{Cluster, CreateInvite, Invite, Invited, Invites, Peer, SetPeer};
 pub use lock::{Lock, LockAnswer, LockOp, LockRequest, LockState};
 pub use object::{

@@ -13,6 +13,7 @@ use super::{CatalogError, Head, PublicKey, Standing};
 use crate::format::blob;
 use crate::limits::{
     CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_RETRY, CATALOG_RETRY_MAX,
+    CATALOG_SILENT,
 };
 use crate::metadata::DisplayName;
 use crate::{ClusterId, Instant, WallTime};
@@ -50,7 +51,7 @@ pub enum Heard {
 pub enum Reach {
     /// It answered when it was last asked, or nothing had to be asked.
     Reached,
-    /// None of its contacts answered.
+    /// None of its contacts answered, or it has not been heard of for a while.
     Unreached,
     /// Its catalog is beyond the quota: it is known, and not copied.
     TooLarge,
@@ -348,10 +349,11 @@ fn kept(page: &Page) -> Kept {
 
 fn known(now: Instant, cluster: ClusterId, page: &Page) -> Known {
     let is_cut_off = page.cut_off_until.is_some_and(|until| now < until);
+    let is_silent = now.since(page.heard) > CATALOG_SILENT;
     let reach = match page {
         _ if is_cut_off => Reach::CutOff,
         Page { is_too_large: true, .. } => Reach::TooLarge,
-        Page { failures: 0, .. } => Reach::Reached,
+        Page { failures: 0, .. } if !is_silent => Reach::Reached,
         _ => Reach::Unreached,
     };
     Known {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::catalog_test::{head, key};
 use super::{Book, BookLimits, Head, Heard, Known, Pulled, Reach, Standing};
-use crate::limits::{CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE};
+use crate::limits::{CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_SILENT};
 use crate::{ClusterId, Instant, WallTime};
 
 fn limits() -> BookLimits {
@@ -113,6 +113,23 @@ fn who_does_not_answer_is_asked_less_and_less_until_heard_of() {
     hear(&mut book, 600, &head(1, 6), 1);
     assert_eq!(pull(&mut book, 600, whole(6, 1)), Some(id(1)));
     assert_eq!(known(&book, 600, 1).reach, Reach::Reached);
+}
+
+#[test]
+fn who_is_silent_does_not_answer() {
+    let mut book = Book::new(limits());
+    hear(&mut book, 0, &head(1, 5), 1);
+    pull(&mut book, 1, whole(5, 3));
+    let late = CATALOG_SILENT.as_secs() + 1;
+    assert_eq!(known(&book, late - 1, 1).reach, Reach::Reached);
+    let silent = known(&book, late, 1);
+    assert_eq!(
+        (silent.reach, silent.current_at, silent.held),
+        (Reach::Unreached, Some(at(1).1), 3)
+    );
+    let life = Head { issued: WallTime::from_unix_millis(60_000), ..head(1, 5) };
+    hear(&mut book, late, &life, 1);
+    assert_eq!(known(&book, late, 1).reach, Reach::Reached);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod reader;
 #[cfg(test)]
 mod reader_test;
 mod unixfs;
+mod way;
 
 pub use audit::{Audit, AuditError, AuditStep, Audited};
 pub use chunker::{Chunker, Splitter};
@@ -29,3 +30,4 @@ pub use error::DagError;
 pub use file::{Block, FileBuilder, Root};
 pub use leaves::{Leaf, LeafStep, Leaves};
 pub use reader::{ByteRange, Reader, Wanted};
+pub use way::Ways;

@@ -8,6 +8,7 @@ mod appends;
 mod ask;
 mod backlog;
 mod cached;
+mod catalogs;
 mod client;
 mod crash;
 mod crowd;

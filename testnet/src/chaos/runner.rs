@@ -11,9 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::stage::Ctx;
 use super::wait::Watch;
 use super::{
-    appends, backlog, cached, crash, crowd, drops, edit, full, heal, histories, hostile, joins,
-    leader, letters, locks, members, paused, rot, scrub, search, settings, space, steal, stress,
-    tickets, twenty, unread, users, vectors, winners,
+    appends, backlog, cached, catalogs, crash, crowd, drops, edit, full, heal, histories, hostile,
+    joins, leader, letters, locks, members, paused, rot, scrub, search, settings, space, steal,
+    stress, tickets, twenty, unread, users, vectors, winners,
 };
 
 /// One scenario.
@@ -24,7 +24,7 @@ struct Scenario {
     run: for<'a> fn(&'a Ctx) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
-const SCENARIOS: [Scenario; 30] = [
+const SCENARIOS: [Scenario; 31] = [
     Scenario {
         name: "vectors",
         shows: "the CLI gives every file and directory of the vectors its CID",
@@ -74,6 +74,11 @@ const SCENARIOS: [Scenario; 30] = [
         name: "search",
         shows: "objects are found by words of their names through every peer, whatever happened to it meanwhile",
         run: |ctx| search::run(ctx).boxed_local(),
+    },
+    Scenario {
+        name: "catalogs",
+        shows: "what one cluster publishes another finds and fetches, and nothing else; what was withdrawn is gone",
+        run: |ctx| catalogs::run(ctx).boxed_local(),
     },
     Scenario {
         name: "letters",

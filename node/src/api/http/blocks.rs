@@ -7,26 +7,38 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use protocol::limits::BLOCK_BYTES_MAX;
-use protocol::{OwnerId, api};
+use protocol::limits::{BLOCK_BYTES_MAX, DAG_DEPTH_MAX};
+use protocol::{Cid, OwnerId, api};
 
 use super::auth::Caller;
 use super::content::{CidPath, insert, options, parse_cid, upload_of};
 use super::params::Params;
 use super::problem::Failure;
 use super::{Api, body, named};
-use crate::flows::Root;
 
-/// Reads one block.
-#[utoipa::path(get, path = "/api/v1/blocks/{cid}",
+/// Reads one block. `below`: the CIDs that lead to it, from the root on, at commas: another cluster's peers give what is below a
+/// public root.
+#[utoipa::path(get, path = "/api/v1/blocks/{cid}", params(("below" = Option<String>, Query)),
     responses((status = 200, body = Vec<u8>), (status = 404, body = api::Problem)))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
     cid: CidPath,
+    Query(query): Query<Vec<(String, String)>>,
     method: Method,
 ) -> Result<Response, Failure> {
     let cid = parse_cid(cid)?;
-    let bytes = api.node.block(Root::Bare(cid)).await?;
+    let mut params = Params::new(query);
+    let above = match params.take("below")? {
+        Some(text) => {
+            text.split(',').map(|cid| named(cid.parse::<Cid>())).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
+    params.end("below")?;
+    if above.len() > DAG_DEPTH_MAX {
+        return Err(Failure::invalid(format!("below names more than {DAG_DEPTH_MAX} blocks")));
+    }
+    let bytes = api.node.block_below(above, cid).await?;
     let length = bytes.len().to_string();
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(bytes) };
     let headers = [

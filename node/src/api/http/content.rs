@@ -121,6 +121,32 @@ pub(super) async fn pin(
     Ok(StatusCode::CREATED)
 }
 
+/// Brings all of another cluster's public content into an upload, as it is: to be named by `POST objects/{bucket}/{key}`, or
+/// pinned.
+#[utoipa::path(post, path = "/api/v1/content/{cid}/import",
+    params(("upload" = String, Query), ("replicas" = Option<u8>, Query)),
+    responses((status = 200, body = api::Imported), (status = 404, body = api::Problem)))]
+pub(super) async fn import(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    cid: CidPath,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Json<api::Imported>, Failure> {
+    let root = parse_cid(cid)?;
+    params::no_condition(&headers)?;
+    let mut params = Params::new(query);
+    let upload = upload_of(&mut params)?;
+    let replicas = params.take("replicas")?.map(|text| replicas(&text)).transpose()?;
+    params.end("upload, replicas")?;
+    let upload = upload.ok_or_else(|| Failure::invalid("upload=ID is needed"))?;
+    let options = UploadOptions { replicas, ..UploadOptions::default() };
+    let (size, listed) = api.node.import(caller.actor(), root, upload, options).await?;
+    let (content_type, tags) = listed.map(|listed| (listed.content_type, listed.tags)).unzip();
+    let cid = root.to_string();
+    Ok(Json(api::Imported { cid, size, content_type, tags: tags.unwrap_or_default() }))
+}
+
 /// Lists a page of the content that is pinned.
 #[utoipa::path(get, path = "/api/v1/content",
     params(("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),

@@ -72,6 +72,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(buckets::list))
         .routes(routes!(buckets::show, buckets::create, buckets::set, buckets::remove))
         .routes(routes!(content::read, content::pin, content::delete))
+        .routes(routes!(content::import))
         .routes(routes!(blocks::read, blocks::store))
         .routes(routes!(blocks::begin))
         .routes(routes!(blocks::end))

@@ -3,7 +3,6 @@
 //! Who lists the content is asked first, and else whoever is known. A peer that gives wrong bytes is not asked again for this
 //! content. Owns one fetch. Never: passes on a byte that was not checked; holds more than its window.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,20 +10,21 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use protocol::catalog::{Answer, Known, Question, Reach};
-use protocol::dag::pb::Node as DagNode;
-use protocol::dag::{ByteRange, Reader};
-use protocol::limits::{CHUNK_BYTES, DAG_DEPTH_MAX, READ_LINKS_MAX, UNREAD_MAX};
+use protocol::dag::{ByteRange, Reader, Ways};
+use protocol::limits::{CHUNK_BYTES, UNREAD_MAX};
+use protocol::metadata::Actor;
 use protocol::transfer::fault_of;
-use protocol::{Cid, Codec, Fault, Kind};
+use protocol::{Cid, ClusterId, Fault, Kind, OwnerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::super::Context;
 use super::super::download::Download;
+use super::super::parts::put_block;
+use super::super::{Context, UploadOptions};
 use super::Catalogs;
 use super::ask::ask;
 use crate::env::Env;
-use crate::index::guarded;
+use crate::index::{Document, guarded};
 
 /// Blocks that are asked for at a time.
 const UNDER_WAY_MAX: usize = 6;
@@ -54,7 +54,7 @@ const SILENT: u32 = 1;
 
 /// Peers that may have the content, and what counts against each.
 #[derive(Clone, Debug)]
-struct Sources(Arc<Mutex<Vec<(String, u32)>>>);
+pub(super) struct Sources(Arc<Mutex<Vec<(String, u32)>>>);
 
 impl Sources {
     fn of(contacts: Vec<String>) -> Self {
@@ -96,6 +96,53 @@ pub(crate) async fn fetch<E: Env>(
     root: Cid,
     range: ByteRange,
 ) -> Result<Download, Fault> {
+    open(context, catalogs, root, range, None).await
+}
+
+/// Brings all of another cluster's content into an upload of this one, block by block. Returns its size, and what its cluster says
+/// of it where that is known. What was brought is named by whoever began the upload, or freed when that is over.
+///
+/// # Errors
+/// As [`fetch`], and as [`put_block`].
+pub(crate) async fn import<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    root: Cid,
+    keep: Keep,
+) -> Result<(u64, Option<Document>), Fault> {
+    let all = ByteRange { start: 0, end: None };
+    let mut pieces = open(context, catalogs, root, all, Some(keep)).await?;
+    while let Some(piece) = pieces.next().await {
+        piece?;
+    }
+    Ok((pieces.size(), listed(context, catalogs, root).await?.into_iter().next()))
+}
+
+/// Returns what clusters say of content.
+async fn listed<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    root: Cid,
+) -> Result<Vec<Document>, Fault> {
+    let Some(index) = catalogs.index().cloned() else { return Ok(Vec::new()) };
+    context.env.compute(move || guarded(|| index.listed(&root, LISTED_MAX))).await
+}
+
+/// The upload that keeps what is fetched, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep {
+    pub(crate) actor: Actor,
+    pub(crate) upload: OwnerId,
+    pub(crate) options: UploadOptions,
+}
+
+async fn open<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    root: Cid,
+    range: ByteRange,
+    keep: Option<Keep>,
+) -> Result<Download, Fault> {
     let sources = sources(context, catalogs, root).await?;
     let permit = context.admit()?;
     context.metrics.fetches.inc();
@@ -107,9 +154,9 @@ pub(crate) async fn fetch<E: Env>(
         root,
         sources,
         reader: Reader::new(root, range),
-        nodes: BTreeMap::new(),
-        leaves: BTreeMap::new(),
+        ways: Ways::new(root),
         under_way: FuturesUnordered::new(),
+        keep,
     };
     context.env.spawn("fetch", async move {
         flow.run(opened, out, failed).await;
@@ -118,6 +165,30 @@ pub(crate) async fn fetch<E: Env>(
     let stopping = |_| Fault::new(Kind::Unavailable, "this peer is shutting down");
     let size = is_open.await.map_err(stopping)??;
     Ok(Download::of(size, pieces, end))
+}
+
+/// Returns one block of another cluster's public content, checked. `way`: the blocks from the root, which is the first, to the one
+/// that is wanted, each linked to by the one before.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) async fn fetch_block<E: Env>(
+    context: &Context<E>,
+    catalogs: &Catalogs,
+    way: &[Cid],
+) -> Result<Bytes, Fault> {
+    let Some((root, path)) = way.split_first() else {
+        return Err(Fault::new(Kind::Invalid, "a way begins with its root"));
+    };
+    let sources = match catalogs.met(root) {
+        Some(sources) => sources,
+        None => sources(context, catalogs, *root).await?,
+    };
+    let _permit = context.admit()?;
+    let bytes = get(context.clone(), sources.clone(), *root, path.to_vec()).await?;
+    catalogs.meet(*root, sources);
+    context.metrics.fetched_bytes.inc_by(bytes.len() as u64);
+    Ok(bytes)
 }
 
 /// Returns the peers that may have content.
@@ -131,9 +202,9 @@ async fn sources<E: Env>(
             format!("nobody here holds {root}, and no cluster that is known has made it public");
         Fault::new(Kind::NotFound, detail)
     };
-    let index = catalogs.index().cloned().ok_or_else(not_found)?;
-    let listed = move || guarded(|| index.who_lists(&root, LISTED_MAX));
-    let listed = context.env.compute(listed).await?;
+    let listed = listed(context, catalogs, root).await?;
+    let listed: Vec<ClusterId> =
+        listed.into_iter().filter_map(|entry| Some(entry.listed?.0)).collect();
     let known = catalogs.known();
     let may_ask = |known: &&Known| known.reach != Reach::CutOff;
     let lists = known.iter().filter(may_ask).filter(|known| listed.contains(&known.cluster));
@@ -163,11 +234,9 @@ struct Flow<E: Env> {
     root: Cid,
     sources: Sources,
     reader: Reader,
-    /// Interior nodes that are known, and their parents.
-    nodes: BTreeMap<Cid, Cid>,
-    /// Leaves that are known and not yet asked for: a parent, and how many places wait for them.
-    leaves: BTreeMap<Cid, (Cid, u32)>,
+    ways: Ways,
     under_way: FuturesUnordered<BoxFuture<'static, Brought>>,
+    keep: Option<Keep>,
 }
 
 impl<E: Env> Flow<E> {
@@ -237,49 +306,24 @@ impl<E: Env> Flow<E> {
                 break;
             }
             let Some(wanted) = self.reader.next_wanted() else { break };
-            let path = self.path_to(wanted.cid)?;
+            let path = self.ways.to(wanted.cid).map_err(|error| fault_of(self.root, &error))?;
             let get = get(self.context.clone(), self.sources.clone(), self.root, path);
-            self.under_way.push(Box::pin(async move { (wanted.cid, get.await) }));
+            let (context, keep) = (self.context.clone(), self.keep.clone());
+            self.under_way.push(Box::pin(async move {
+                let brought = get.await;
+                let (Ok(bytes), Some(Keep { actor, upload, options })) = (&brought, keep) else {
+                    return (wanted.cid, brought);
+                };
+                let block = (wanted.cid, bytes.clone());
+                let kept = put_block(&context, &actor, upload, block, options).await;
+                (wanted.cid, kept.and(brought))
+            }));
         }
         Ok(())
     }
 
-    /// Returns the way from the root to a block.
-    fn path_to(&mut self, cid: Cid) -> Result<Vec<Cid>, Fault> {
-        let mut path = VecDeque::new();
-        let mut at = cid;
-        while at != self.root {
-            path.push_front(at);
-            let parent = match self.leaves.get_mut(&at) {
-                Some((parent, places)) => {
-                    *places = places.saturating_sub(1);
-                    Some((*parent, *places))
-                }
-                None => self.nodes.get(&at).map(|parent| (*parent, 1)),
-            };
-            let Some((parent, places)) = parent.filter(|_| path.len() <= DAG_DEPTH_MAX) else {
-                return Err(Fault::new(Kind::Corrupt, format!("no way leads to block {cid}")));
-            };
-            if places == 0 {
-                self.leaves.remove(&at);
-            }
-            at = parent;
-        }
-        Ok(path.into())
-    }
-
     fn supply(&mut self, cid: Cid, bytes: Bytes) -> Result<(), Fault> {
-        if cid.codec() == Codec::DagPb {
-            let node = DagNode::decode(&bytes, READ_LINKS_MAX)
-                .map_err(|error| fault_of(self.root, &error))?;
-            for link in node.links {
-                if link.cid.codec() == Codec::DagPb {
-                    self.nodes.entry(link.cid).or_insert(cid);
-                } else {
-                    self.leaves.entry(link.cid).or_insert((cid, 0)).1 += 1;
-                }
-            }
-        }
+        self.ways.learn(cid, &bytes).map_err(|error| fault_of(self.root, &error))?;
         self.reader.supply(cid, bytes).map_err(|error| fault_of(self.root, &error))
     }
 }

@@ -11,18 +11,25 @@ mod keep;
 mod own;
 mod pull;
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lru::LruCache;
+use protocol::Cid;
 use protocol::catalog::Known;
 
 pub(crate) use answer::answer;
-pub(crate) use fetch::fetch;
+pub(crate) use fetch::{Keep, fetch, fetch_block, import};
 pub(crate) use keep::keep;
 pub(crate) use own::tell;
 
 use crate::index::Index;
+use fetch::Sources;
 use own::Own;
+
+/// Contents of which it is remembered who gives them: more than clients read at a time.
+const MET_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 
 /// What is known of other clusters, and what this one tells them. Clones are handles to the same.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct Catalogs {
     index: Option<Index>,
     seen: Arc<Mutex<Seen>>,
     own: Own,
+    /// Who gives content of which single blocks are asked for.
+    met: Arc<Mutex<LruCache<Cid, Sources>>>,
 }
 
 /// What the book says, for others to see.
@@ -42,7 +51,8 @@ struct Seen {
 impl Catalogs {
     /// Returns what knows nobody yet. `index`: of other clusters' entries; `None`: this peer takes no part.
     pub(crate) fn over(index: Option<Index>) -> Self {
-        Self { index, seen: Arc::default(), own: Own::default() }
+        let met = Arc::new(Mutex::new(LruCache::new(MET_MAX)));
+        Self { index, seen: Arc::default(), own: Own::default(), met }
     }
 
     /// Returns the index of other clusters' entries.
@@ -58,6 +68,14 @@ impl Catalogs {
     #[must_use]
     pub fn known(&self) -> Arc<Vec<Known>> {
         Arc::clone(&self.seen().known)
+    }
+
+    fn met(&self, root: &Cid) -> Option<Sources> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).get(root).cloned()
+    }
+
+    fn meet(&self, root: Cid, sources: Sources) {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).put(root, sources);
     }
 
     fn heads(&self) -> Vec<Bytes> {

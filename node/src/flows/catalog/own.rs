@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::catalog::{ClusterKey, Entry, EntryId, Head, Items, SignedEntry, Standing};
-use protocol::limits::{CATALOG_CONTACTS_MAX, CLUSTER_PEERS_MAX, LIST_ROWS_MAX};
+use protocol::limits::{CATALOG_CONTACTS_MAX, CATALOG_REFRESH, CLUSTER_PEERS_MAX, LIST_ROWS_MAX};
 use protocol::metadata::{Catalog, Effect, Source, SourceError, query};
 use protocol::{Fault, Instant, Kind};
 use tokio::sync::Mutex as TurnMutex;
@@ -21,9 +21,6 @@ use crate::meta::{Freshness, Told};
 
 /// How long changes gather before others are told: many are told of as one.
 const GATHER: Duration = Duration::from_secs(1);
-
-/// How often others are told that all is as it was.
-const REFRESH: Duration = Duration::from_secs(30);
 
 /// How long a head that was signed answers questions.
 const HEAD_KEPT: Duration = Duration::from_secs(5);
@@ -257,7 +254,7 @@ pub(crate) async fn tell<E: Env>(context: Context<E>, catalogs: Catalogs) {
                 Err(err) => debug!(%err, "the overlay was not told of the catalog"),
             }
         }
-        let refresh = context.env.now().after(REFRESH);
+        let refresh = context.env.now().after(CATALOG_REFRESH);
         let standing = context.meta.read(Freshness::Local, query::catalog).await.ok();
         // Whatever else changes is not the overlay's business.
         loop {
