@@ -89,6 +89,8 @@ pub struct Pull {
     pub key: PublicKey,
     /// Where some of its peers are reached.
     pub contacts: Vec<String>,
+    /// At which the catalog is at least: a contact that is behind it would bring back what was withdrawn.
+    pub standing: Standing,
     /// Entries that may be pulled at most.
     pub entries_max: u64,
 }
@@ -263,6 +265,7 @@ impl Book {
             cluster: *cluster,
             key: page.head.key,
             contacts: page.head.contacts.clone(),
+            standing: page.head.standing,
             entries_max: entries_of_one.min(room),
         })
     }

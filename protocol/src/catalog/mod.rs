@@ -46,3 +46,5 @@ pub enum CatalogError {
 mod book_test;
 #[cfg(test)]
 mod catalog_test;
+#[cfg(test)]
+mod model_test;

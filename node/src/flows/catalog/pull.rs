@@ -145,15 +145,11 @@ impl<E: Env> Puller<E> {
         loop {
             let cluster = self.pull.cluster;
             let question = Question::Reconcile { cluster, message };
-            let Answer::Reconcile { head, message: answer } = self.asked(&question).await? else {
-                return Err(Stop::Unreached);
-            };
-            let now = Head::checked(&head)?;
-            if now.cluster() != cluster {
-                return Err(Stop::Lied("it answers with another cluster's head".to_owned()));
-            }
-            // What is told last may be of a later standing than what was told first.
-            let standing = *first.get_or_insert(now.standing);
+            let (head, now, answer) = self.compared(&question).await?;
+            // Contacts may be at different ones: what was told is of the earliest at least, and of none before the one that was
+            // heard of.
+            let standing = first.map_or(now.standing, |first| first.min(now.standing));
+            first = Some(standing);
             if now.entries > self.pull.entries_max {
                 *met = Some(head);
                 return Err(Stop::TooLarge);
@@ -168,6 +164,26 @@ impl<E: Env> Puller<E> {
                 None => return Ok((standing, pulling.differs())),
             }
         }
+    }
+
+    /// Returns the answer to a message of reconciliation, of a contact that is not behind what was heard of, with its head.
+    async fn compared(&mut self, question: &Question) -> Result<(Bytes, Head, Bytes), Stop> {
+        for _ in 0..=self.pull.contacts.len() {
+            let Answer::Reconcile { head, message } = self.asked(question).await? else {
+                return Err(Stop::Unreached);
+            };
+            let told = Head::checked(&head)?;
+            if told.cluster() != self.pull.cluster {
+                return Err(Stop::Lied("it answers with another cluster's head".to_owned()));
+            }
+            if told.standing >= self.pull.standing {
+                return Ok((head, told, message));
+            }
+            // It has not applied yet what others have: it would bring back what was withdrawn.
+            self.pull.contacts.rotate_left(1);
+            self.context.env.sleep_until(self.context.env.now().after(PAUSE)).await;
+        }
+        Err(Stop::Unreached)
     }
 
     /// Returns those of the entries that there are still, in the order in which they were asked for, checked.
