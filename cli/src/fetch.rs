@@ -119,6 +119,8 @@ impl Fetch<'_> {
             let Some(bytes) = is_there.then(|| leaf_at(output, resumed, wanted)).flatten() else {
                 return Ok((resumed, Some(wanted)));
             };
+            // Nobody is asked for it: its way is not needed any more.
+            ways.to(wanted.cid).map_err(|error| self.wrong(&error))?;
             reader.supply(wanted.cid, bytes).map_err(|error| self.wrong(&error))?;
             while let Some(bytes) = reader.next_bytes() {
                 resumed += bytes.len() as u64;

@@ -28,6 +28,11 @@ pub const READ_LINKS_MAX: usize = 8 * NODE_LINKS_MAX;
 /// Links that a reader learns of ahead of the place it reads. Beyond it nodes wait for their turn.
 pub const READ_LINKS_AHEAD_MAX: usize = 8 * READ_LINKS_MAX;
 
+/// Blocks of which the way from their root is remembered, some 26 MiB: the nodes of a file of 256 TiB, and the leaves below those
+/// that are being read.
+pub const WAYS_MAX: usize = 1 << 18;
+const _: () = assert!(WAYS_MAX >= 2 * READ_LINKS_AHEAD_MAX);
+
 /// How long before its first byte an interior node is asked for, in bytes of the file: four windows,
 /// so that its leaves are known before the window reaches them.
 pub const NODE_AHEAD_BYTES: u64 = 4 * DOWNLOAD_WINDOW_BYTES as u64;
@@ -699,6 +704,23 @@ pub const CATALOG_REFRESH: Duration = Duration::from_secs(30);
 /// A cluster that was not heard of for this long does not answer: three times that it should have told.
 pub const CATALOG_SILENT: Duration = Duration::from_secs(95);
 const _: () = assert!(CATALOG_SILENT.as_secs() > 3 * CATALOG_REFRESH.as_secs());
+
+/// Heads of one cluster that say something new are passed on this far apart.
+pub const CATALOG_TELL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Clusters that were never heard of: so many at once, and one more in each pause.
+pub const CATALOG_NEW_BURST: u32 = 500;
+/// See [`CATALOG_NEW_BURST`].
+pub const CATALOG_NEW_PAUSE: Duration = Duration::from_millis(200);
+
+/// A cluster of which something is kept gives way to no other for this long after it was heard of.
+pub const CATALOG_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How far the clock of another cluster may be ahead.
+pub const CATALOG_CLOCKS_APART: Duration = Duration::from_secs(600);
+
+/// A cluster that did not answer and is heard of is asked again after this.
+pub const CATALOG_RETRY_HEARD: Duration = Duration::from_secs(5);
 
 /// Pause after a pull that failed, and the longest: doubled each time.
 pub const CATALOG_RETRY: Duration = Duration::from_secs(1);

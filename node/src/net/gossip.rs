@@ -4,7 +4,7 @@
 //! Equal bytes are one message, whoever sends them. Nothing is passed on before it was looked at; whoever sends what cannot be true
 //! is soon not listened to any more. Owns what waits for its verdict. Never: looks into a message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +13,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::gossipsub::{
-    self, AllowAllSubscriptionFilter, ConfigBuilder, IdentTopic, IdentityTransform,
+    self, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
     MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
-    PublishError, TopicScoreParams, ValidationMode,
+    PublishError, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
 use protocol::limits::CATALOG_HEAD_BYTES_MAX;
 use protocol::{Cid, Codec};
@@ -47,7 +47,10 @@ const BLAME: f64 = -10.0;
 const BLAME_TIME: Duration = Duration::from_secs(1800);
 
 /// What gossip is as libp2p drives it.
-pub(super) type Behaviour = gossipsub::Behaviour<IdentityTransform, AllowAllSubscriptionFilter>;
+pub(super) type Behaviour = gossipsub::Behaviour<IdentityTransform, OneTopic>;
+
+/// Nobody subscribes to anything else: what they subscribe to is remembered.
+type OneTopic = MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>;
 
 /// Returns the behaviour, which has subscribed.
 ///
@@ -68,10 +71,18 @@ pub(super) fn behaviour() -> Result<Behaviour, StartError> {
         .duplicate_cache_time(REMEMBERED)
         .build()
         .map_err(|error| setup(error.to_string()))?;
-    let mut behaviour: Behaviour =
-        gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config)
-            .map_err(|why| setup(why.to_owned()))?;
     let topic = IdentTopic::new(TOPIC);
+    let filter = MaxCountSubscriptionFilter {
+        filter: WhitelistSubscriptionFilter(HashSet::from([topic.hash()])),
+        max_subscribed_topics: 1,
+        max_subscriptions_per_request: 4,
+    };
+    let mut behaviour: Behaviour = gossipsub::Behaviour::new_with_subscription_filter(
+        MessageAuthenticity::Anonymous,
+        config,
+        filter,
+    )
+    .map_err(|why| setup(why.to_owned()))?;
     let (params, thresholds) = scores(&topic);
     behaviour.with_peer_score(params, thresholds).map_err(setup)?;
     behaviour.subscribe(&topic).map_err(|error| setup(error.to_string()))?;

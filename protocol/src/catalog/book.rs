@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{CatalogError, Head, PublicKey, Standing};
 use crate::format::blob;
 use crate::limits::{
-    CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_RETRY, CATALOG_RETRY_MAX,
-    CATALOG_SILENT,
+    CATALOG_CLOCKS_APART, CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_KEPT,
+    CATALOG_NEW_BURST, CATALOG_NEW_PAUSE, CATALOG_RETRY, CATALOG_RETRY_HEARD, CATALOG_RETRY_MAX,
+    CATALOG_SILENT, CATALOG_TELL_PAUSE,
 };
 use crate::metadata::DisplayName;
 use crate::{ClusterId, Instant, WallTime};
@@ -40,7 +41,9 @@ pub struct BookLimits {
 pub enum Heard {
     /// It is later than what was known: others want to hear of it too.
     New(ClusterId),
-    /// It says nothing new, or too soon, or nobody here wants to know.
+    /// It was taken, but comes too soon after the last one to be passed on: others hear of the next.
+    Soon,
+    /// It says nothing new, or nobody here wants to know.
     Old,
     /// No honest peer says this.
     Refused(CatalogError),
@@ -91,7 +94,9 @@ pub struct Pull {
     pub contacts: Vec<String>,
     /// At which the catalog is at least: a contact that is behind it would bring back what was withdrawn.
     pub standing: Standing,
-    /// Entries that may be pulled at most.
+    /// Entries that it says it has.
+    pub entries: u64,
+    /// Entries of it that may be kept at most.
     pub entries_max: u64,
 }
 
@@ -107,7 +112,7 @@ pub enum Pulled {
     },
     /// Nobody answered, or not to the end.
     Unreached,
-    /// It has more than it may have.
+    /// It has more than it may have: none of it is kept.
     TooLarge,
     /// What was told cannot be true.
     Lied,
@@ -136,6 +141,8 @@ struct Page {
     held: u64,
     current_at: Option<WallTime>,
     is_pulled: bool,
+    /// Entries that the pull under way may bring it to.
+    promised: u64,
     /// Pulls that failed since the last one that did not.
     failures: u32,
     /// When to try next.
@@ -147,11 +154,12 @@ struct Page {
 
 impl Page {
     fn is_current(&self) -> bool {
-        self.standing == Some(self.head.standing)
+        self.standing >= Some(self.head.standing)
     }
 
-    fn is_of_use(&self) -> bool {
-        self.held > 0 && self.failures == 0
+    /// Says whether it is not to give way to one that nothing is known of.
+    fn is_of_use(&self, now: Instant) -> bool {
+        self.held > 0 && now.since(self.heard) < CATALOG_KEPT
     }
 }
 
@@ -159,6 +167,8 @@ impl Page {
 #[derive(Clone, Debug)]
 pub struct Book {
     limits: BookLimits,
+    /// When as many new clusters could be heard of at once as ever.
+    new_full_at: Instant,
     pages: BTreeMap<ClusterId, Page>,
     /// What changed since it was last asked for.
     changed: BTreeSet<ClusterId>,
@@ -168,19 +178,29 @@ impl Book {
     /// Returns a book that knows nobody.
     #[must_use]
     pub const fn new(limits: BookLimits) -> Self {
-        Self { limits, pages: BTreeMap::new(), changed: BTreeSet::new() }
+        Self {
+            limits,
+            new_full_at: Instant::ZERO,
+            pages: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }
     }
 
-    /// Takes in what was kept of a cluster before a start. What cannot be read is passed over.
-    pub fn take_in(&mut self, now: Instant, kept: Kept) {
-        let Ok(head) = Head::checked(&kept.head) else { return };
+    /// Takes in what was kept of a cluster before a start. `is_there`: whether entries of it are there; without them it is pulled
+    /// anew. Returns whether it is wanted still.
+    pub fn take_in(&mut self, now: Instant, mut kept: Kept, is_there: bool) -> bool {
+        let Ok(head) = Head::checked(&kept.head) else { return false };
         let cluster = head.cluster();
         if !self.is_wanted(cluster) || self.pages.len() >= self.limits.clusters {
-            return;
+            return false;
+        }
+        if kept.held > 0 && !is_there {
+            (kept.standing, kept.held, kept.current_at) = (None, 0, None);
         }
         let mut page = fresh(now, head, kept.head);
         (page.standing, page.held, page.current_at) = (kept.standing, kept.held, kept.current_at);
         self.pages.insert(cluster, page);
+        true
     }
 
     fn is_wanted(&self, cluster: ClusterId) -> bool {
@@ -197,7 +217,10 @@ impl Book {
             Err(error) => return Heard::Refused(error),
         };
         let cluster = head.cluster();
-        if !self.is_wanted(cluster) {
+        // A clock that is ahead would make all later heads look like earlier ones.
+        let ahead = head.issued.as_unix_millis().saturating_sub(wall.as_unix_millis());
+        let is_ahead = u128::from(ahead) > CATALOG_CLOCKS_APART.as_millis();
+        if is_ahead || !self.is_wanted(cluster) {
             return Heard::Old;
         }
         match self.pages.get_mut(&cluster) {
@@ -208,18 +231,30 @@ impl Book {
                 {
                     return Heard::Old;
                 }
-                if page.standing == Some(head.standing) {
-                    page.current_at = Some(wall);
+                if page.standing >= Some(head.standing) {
+                    // Not by whoever passes it on late.
+                    page.current_at = page.current_at.max(Some(wall.min(head.issued)));
                 }
-                // Whoever speaks again may be reached again.
-                if page.head.standing != head.standing || page.failures > 0 {
-                    page.next = now;
+                // Whoever speaks again may be reached again, but not as often as it speaks.
+                if page.failures > 0 {
+                    page.next = page.next.min(now.after(CATALOG_RETRY_HEARD));
+                } else if page.head.standing != head.standing {
+                    page.next = page.next.min(now);
                 }
                 page.is_too_large &= head.entries > self.limits.entries_of_one;
+                let is_soon = now.since(page.heard) < CATALOG_TELL_PAUSE;
                 (page.head, page.signed, page.heard) = (head, bytes.clone(), now);
+                self.changed.insert(cluster);
+                return if is_soon { Heard::Soon } else { Heard::New(cluster) };
             }
             None => {
-                if self.pages.len() >= self.limits.clusters && !self.forget_least() {
+                // Names cost nothing: many new ones at once are somebody's game.
+                let full_at = self.new_full_at.max(now);
+                if full_at.since(now) > CATALOG_NEW_PAUSE * CATALOG_NEW_BURST {
+                    return Heard::Old;
+                }
+                self.new_full_at = full_at.after(CATALOG_NEW_PAUSE);
+                if self.pages.len() >= self.limits.clusters && !self.forget_least(now) {
                     return Heard::Old;
                 }
                 self.pages.insert(cluster, fresh(now, head, bytes.clone()));
@@ -231,12 +266,12 @@ impl Book {
 
     /// Forgets the cluster that serves least: one of which nothing is kept, or that has not been heard of for longest. Returns
     /// whether there is one that serves no more than a new one would.
-    fn forget_least(&mut self) -> bool {
+    fn forget_least(&mut self, now: Instant) -> bool {
         let least = self.pages.iter().filter(|(_, page)| !page.is_pulled);
-        let least = least.min_by_key(|(_, page)| (page.is_of_use(), page.heard));
+        let least = least.min_by_key(|(_, page)| (page.is_of_use(now), page.heard));
         let Some((cluster, page)) = least else { return false };
         // Others must not push out what is in use by taking new names.
-        if page.is_of_use() {
+        if page.is_of_use(now) {
             return false;
         }
         let cluster = *cluster;
@@ -248,7 +283,7 @@ impl Book {
     /// Returns the catalog to pull next, which counts as being pulled until [`Self::pulled`]. Of several, the one that waited
     /// longest.
     pub fn next_pull(&mut self, now: Instant) -> Option<Pull> {
-        let total: u64 = self.pages.values().map(|page| page.held).sum();
+        let total: u64 = self.pages.values().map(|page| page.held.max(page.promised)).sum();
         let BookLimits { entries_of_one, entries, .. } = self.limits;
         let due = self.pages.iter_mut().filter(|(_, page)| {
             let is_cut_off = page.cut_off_until.is_some_and(|until| now < until);
@@ -258,15 +293,20 @@ impl Book {
                 && page.next <= now
                 && !is_cut_off
         });
-        let (cluster, page) = due.min_by_key(|(_, page)| page.next)?;
+        // Who is kept already before those that nothing is known of: names cost nothing.
+        let (cluster, page) = due.min_by_key(|(_, page)| (page.held == 0, page.next))?;
         let room = entries.saturating_sub(total.saturating_sub(page.held));
+        let entries_max = entries_of_one.min(room);
         page.is_pulled = true;
+        page.promised = page.head.entries.min(entries_max);
         Some(Pull {
             cluster: *cluster,
             key: page.head.key,
             contacts: page.head.contacts.clone(),
-            standing: page.head.standing,
-            entries_max: entries_of_one.min(room),
+            // What was pulled may be of a later one than what was told.
+            standing: page.standing.map_or(page.head.standing, |held| held.max(page.head.standing)),
+            entries: page.head.entries,
+            entries_max,
         })
     }
 
@@ -279,20 +319,33 @@ impl Book {
     }
 
     /// Notes how a pull ended.
-    pub fn pulled(&mut self, now: Instant, wall: WallTime, cluster: ClusterId, end: Pulled) {
+    ///
+    /// `held`: entries of it that are kept now, if that is known.
+    pub fn pulled(
+        &mut self,
+        (now, wall): (Instant, WallTime),
+        cluster: ClusterId,
+        end: Pulled,
+        held: Option<u64>,
+    ) {
         let Some(page) = self.pages.get_mut(&cluster) else { return };
-        page.is_pulled = false;
+        (page.is_pulled, page.promised) = (false, 0);
+        page.held = held.unwrap_or(page.held);
         match end {
             Pulled::Whole { standing, entries } => {
                 (page.standing, page.held, page.current_at) = (Some(standing), entries, Some(wall));
                 (page.failures, page.faults, page.cut_off_until) = (0, 0, None);
-                page.next = now;
+                // One that was behind is not asked again at once.
+                page.next = now.after(CATALOG_RETRY);
             }
             Pulled::Unreached => {
                 page.next = now.after(pause(page.failures));
                 page.failures = page.failures.saturating_add(1);
             }
-            Pulled::TooLarge => page.is_too_large = true,
+            Pulled::TooLarge => {
+                (page.is_too_large, page.standing, page.held) = (true, None, 0);
+                page.current_at = None;
+            }
             Pulled::Lied => {
                 page.faults += 1;
                 page.failures = page.failures.saturating_add(1);
@@ -337,6 +390,7 @@ fn fresh(now: Instant, head: Head, signed: Bytes) -> Page {
         held: 0,
         current_at: None,
         is_pulled: false,
+        promised: 0,
         failures: 0,
         next: now,
         faults: 0,

@@ -42,7 +42,11 @@ fn known(book: &Book, seconds: u64, seed: u8) -> Known {
 fn pull(book: &mut Book, seconds: u64, end: Pulled) -> Option<ClusterId> {
     let (now, wall) = at(seconds);
     let pull = book.next_pull(now)?;
-    book.pulled(now, wall, pull.cluster, end);
+    let held = match end {
+        Pulled::Whole { entries, .. } => Some(entries),
+        Pulled::Unreached | Pulled::TooLarge | Pulled::Lied => None,
+    };
+    book.pulled((now, wall), pull.cluster, end, held);
     Some(pull.cluster)
 }
 
@@ -159,7 +163,7 @@ fn quotas_bound_what_is_pulled() {
         assert!(pull.entries_max <= 100);
         let room = 250 - 90 * (u64::from(seed) - 1);
         assert_eq!(pull.entries_max, room.min(100), "cluster {seed}");
-        book.pulled(at(0).0, at(0).1, pull.cluster, whole(1, entries));
+        book.pulled(at(0), pull.cluster, whole(1, entries), None);
     }
     hear(&mut book, 1, &head(1, 2), 1);
     assert_eq!(pull(&mut book, 1, Pulled::TooLarge), Some(id(1)));
@@ -216,7 +220,7 @@ fn a_book_is_the_same_after_a_start() {
     let kept: Vec<_> = book.take_changed().into_iter().filter_map(|(_, kept)| kept).collect();
     let mut again = Book::new(limits());
     for one in kept {
-        again.take_in(at(0).0, one);
+        assert!(again.take_in(at(0).0, one, true));
     }
     let now = known(&again, 0, 1);
     assert_eq!((now.held, now.current_at), (3, Some(at(1).1)));

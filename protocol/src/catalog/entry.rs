@@ -9,7 +9,7 @@ use super::CatalogError;
 use super::key::{ClusterKey, PublicKey, Signed};
 use crate::format::{blob, encode};
 use crate::limits::CATALOG_ENTRY_BYTES_MAX;
-use crate::metadata::{BucketName, ContentType, ObjectKey, ObjectName, ObjectVersion, Tags};
+use crate::metadata::{BucketName, ContentType, ObjectKey, ObjectVersion, Published, Tags};
 use crate::{Cid, Codec, WallTime};
 
 /// What names an entry, and all that it says: the SHA-256 of its bytes.
@@ -21,7 +21,7 @@ pub struct EntryId(pub [u8; 32]);
 pub struct Entry {
     /// Of which beginning of the catalog it is.
     pub epoch: u64,
-    /// Which change of the cluster's names made it: entries of one catalog have different ones.
+    /// Which change of the catalog it came with: entries of one catalog have different ones.
     pub sequence: u64,
     /// The object's bucket.
     pub bucket: BucketName,
@@ -42,13 +42,13 @@ pub struct Entry {
 impl Entry {
     /// Returns the entry of an object; `None` unless it is public and has content.
     #[must_use]
-    pub fn of(epoch: u64, name: &ObjectName, version: &ObjectVersion) -> Option<Self> {
+    pub fn of(epoch: u64, published: &Published, version: &ObjectVersion) -> Option<Self> {
         let content = version.content.as_ref().filter(|_| version.public)?;
         Some(Self {
             epoch,
-            sequence: version.version,
-            bucket: name.bucket.clone(),
-            key: name.key.clone(),
+            sequence: published.sequence,
+            bucket: published.name.bucket.clone(),
+            key: published.name.key.clone(),
             root: content.root,
             size: content.size,
             content_type: content.content_type.clone(),
@@ -97,11 +97,5 @@ impl SignedEntry {
             return Err(CatalogError::Signature { what: "an entry" });
         }
         Ok((id, self.entry))
-    }
-
-    /// Returns how many bytes it takes.
-    #[must_use]
-    pub fn bytes_len(&self) -> usize {
-        self.entry.bytes().len() + self.signature.len()
     }
 }

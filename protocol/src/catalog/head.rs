@@ -70,6 +70,12 @@ impl Head {
         self.contacts.iter().filter_map(|contact| contact.rsplit_once("/p2p/")?.1.parse().ok())
     }
 
+    /// Says whether an address can be a contact.
+    #[must_use]
+    pub fn can_name(contact: &str) -> bool {
+        contact.len() <= ADDRESS_BYTES_MAX && contact.is_ascii() && contact.starts_with('/')
+    }
+
     /// Returns its bytes with their signature.
     ///
     /// # Errors
@@ -90,13 +96,10 @@ impl Head {
         if !head.key.has_signed(Signed::Head, &signed.head, &signed.signature) {
             return Err(CatalogError::Signature { what: "a head" });
         }
-        let fits = |contact: &String| {
-            contact.len() <= ADDRESS_BYTES_MAX && contact.is_ascii() && contact.starts_with('/')
-        };
         let are_speakers = head.speakers().count() == head.contacts.len();
         let are_few =
             head.contacts.len() <= CATALOG_CONTACTS_MAX && head.peers as usize <= CLUSTER_PEERS_MAX;
-        if are_few && are_speakers && head.contacts.iter().all(fits) {
+        if are_few && are_speakers && head.contacts.iter().all(|contact| Self::can_name(contact)) {
             Ok(head)
         } else {
             Err(CatalogError::Contacts)

@@ -17,7 +17,7 @@ const CLUSTERS: u8 = 3;
 const PEERS: usize = 3;
 /// Steps with faults, and after them; each takes a tenth of a second.
 const STORM: u64 = 400;
-const CALM: u64 = 4_000;
+const CALM: u64 = 1_500;
 
 /// Defects on purpose, to see that they are found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -205,7 +205,8 @@ impl World {
         self.listeners[at].pulls = rest;
         for (pull, _) in due {
             let (cluster, end) = (pull.cluster, self.pull(at, &pull)?);
-            self.listeners[at].book.pulled(now, wall, cluster, end);
+            let held = self.listeners[at].index.get(&cluster).map_or(0, BTreeMap::len) as u64;
+            self.listeners[at].book.pulled((now, wall), cluster, end, Some(held));
         }
         self.settle(at);
         Ok(())
@@ -231,7 +232,8 @@ impl World {
         listener.book = Book::new(limits());
         listener.pulls.clear();
         for kept in listener.rows.values().cloned() {
-            listener.book.take_in(now, kept);
+            let is_there = listener.index.values().any(|all| !all.is_empty());
+            assert!(listener.book.take_in(now, kept, is_there));
         }
     }
 

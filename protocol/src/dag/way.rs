@@ -10,9 +10,10 @@ use bytes::Bytes;
 use super::error::{DagError, malformed};
 use super::pb::Node;
 use crate::cid::{Cid, Codec};
-use crate::limits::{DAG_DEPTH_MAX, READ_LINKS_MAX};
+use crate::limits::{DAG_DEPTH_MAX, READ_LINKS_MAX, WAYS_MAX};
 
-/// See the module. Memory: some 100 bytes for each node, and for each leaf of which the parent was met and which was not asked for.
+/// See the module. Memory: some 100 bytes for each node, and for each leaf of which the parent was met and which was not asked for:
+/// [`WAYS_MAX`] of both together.
 #[derive(Clone, Debug)]
 pub struct Ways {
     root: Cid,
@@ -32,12 +33,16 @@ impl Ways {
     /// Notes where a block leads to. Cost: O(links).
     ///
     /// # Errors
-    /// [`DagError`] when it is no block that can be read.
+    /// [`DagError`] when it is no block that can be read, or there are too many.
     pub fn learn(&mut self, cid: Cid, bytes: &Bytes) -> Result<(), DagError> {
         if cid.codec() != Codec::DagPb {
             return Ok(());
         }
-        for link in Node::decode(bytes, READ_LINKS_MAX)?.links {
+        let links = Node::decode(bytes, READ_LINKS_MAX)?.links;
+        if self.nodes.len() + self.leaves.len() + links.len() > WAYS_MAX {
+            return Err(malformed("it has more blocks than can be kept track of"));
+        }
+        for link in links {
             if link.cid.codec() == Codec::DagPb {
                 self.nodes.entry(link.cid).or_insert(cid);
             } else {
@@ -85,7 +90,7 @@ mod tests {
     use super::Ways;
     use crate::cid::{Cid, Codec};
     use crate::dag::pb::{Link, Node};
-    use crate::limits::DAG_DEPTH_MAX;
+    use crate::limits::{DAG_DEPTH_MAX, READ_LINKS_MAX, WAYS_MAX};
 
     fn node(links: &[Cid]) -> (Cid, Bytes) {
         let link = |cid: &Cid| Link { cid: *cid, name: Bytes::new(), dag_bytes: 1 };
@@ -115,6 +120,23 @@ mod tests {
         assert_eq!(ways.to(leaf(3)).unwrap(), [leaf(3)]);
         ways.learn(leaf(3), &Bytes::from_static(&[3])).unwrap();
         assert!(ways.learn(root, &Bytes::from_static(b"no node")).is_err());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_does_not_pile_up() {
+        let mut ways = Ways::new(leaf(1));
+        let mut learnt = 0;
+        for first in (0..).step_by(READ_LINKS_MAX) {
+            let links: Vec<Cid> = (first..first + READ_LINKS_MAX as u64)
+                .map(|number: u64| Cid::of(Codec::Raw, &number.to_be_bytes()))
+                .collect();
+            let (cid, bytes) = node(&links);
+            if ways.learn(cid, &bytes).is_err() {
+                break;
+            }
+            learnt += READ_LINKS_MAX;
+        }
+        assert!(learnt <= WAYS_MAX && learnt + READ_LINKS_MAX > WAYS_MAX);
     }
 
     #[test]

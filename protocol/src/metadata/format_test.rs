@@ -338,6 +338,7 @@ fn values(golden: &mut Golden) {
         ..Totals::default()
     });
     golden.value(&topology());
+    golden.value(&super::Published { name: object("docs", "a/b"), sequence: 300 });
     golden.value(&super::Catalog { epoch: 1, sequence: 300, entries: 2 });
 }
 

@@ -64,6 +64,6 @@ pub use source::{Draft, Source, SourceError};
 pub use table::{session_of, upload_in};
 pub use value::{
     Bucket, Catalog, Content, Due, DueEntry, Lease, Lock, LockHolder, LockWaiter, Member,
-    MemberState, ObjectVersion, Pin, Role, Session, Settings, Ticket, TicketState, Token, Totals,
-    Upload, User,
+    MemberState, ObjectVersion, Pin, Published, Role, Session, Settings, Ticket, TicketState,
+    Token, Totals, Upload, User,
 };

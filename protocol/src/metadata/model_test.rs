@@ -185,9 +185,18 @@ impl Model {
                         return None;
                     }
                 }
+                let current = self.current(&name).cloned();
                 let list = self.versions.entry(name).or_default();
                 let before = list.len();
+                let was_last = list.last().is_some_and(|last| last.version == *version);
                 list.retain(|other| other.version != *version);
+                // What becomes current by that is public only if what was current is.
+                if was_last
+                    && !current.is_some_and(|current| current.public)
+                    && let Some(last) = list.last_mut()
+                {
+                    last.public = false;
+                }
                 let removed = (list.len() < before).then_some(*version);
                 return Some(Outcome::Deleted { version: removed });
             }

@@ -263,9 +263,9 @@ impl World {
             .map(|version| (version.version, version))
             .collect();
         let listed = super::query::published(&self.map, None, 1000).unwrap();
-        let listed: BTreeMap<u64, ObjectName> = listed.into_iter().collect();
+        let listed: BTreeMap<u64, super::Published> = listed.into_iter().collect();
         assert!(listed.keys().eq(public.keys()), "what is public is listed");
-        for (version, name) in &listed {
+        for (version, super::Published { name, .. }) in &listed {
             let at = Bytes::from(keys::object(&name.bucket, &name.key));
             assert_eq!(objects.get(&at).map(|object| object.version), Some(*version), "{name:?}");
         }
@@ -278,7 +278,9 @@ impl World {
         assert_eq!(self.keys(keys::table::PUBLIC_ROOT).len(), public.len());
         let catalog = super::query::catalog(&self.map).unwrap();
         assert_eq!(catalog.entries, public.len() as u64);
-        assert!(listed.keys().all(|version| *version <= catalog.sequence));
+        let sequences: BTreeSet<u64> = listed.values().map(|one| one.sequence).collect();
+        assert_eq!(sequences.len(), listed.len(), "each has its own");
+        assert!(sequences.last().is_none_or(|last| *last <= catalog.sequence));
     }
 
     fn check_uploads(&self) {

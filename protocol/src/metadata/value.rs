@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::command::ObjectName;
 use super::lease::LeaseId;
 use super::name::{
     BucketName, ContentType, DisplayName, Label, LockName, ObjectKey, Tags, UserName,
@@ -317,12 +318,22 @@ pub struct Totals {
     pub session_last: u64,
 }
 
+/// A public object, as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Its name.
+    pub name: ObjectName,
+    /// Which change of the catalog it came with. Counted by what is public alone: the places of the log would tell how much else
+    /// is written.
+    pub sequence: u64,
+}
+
 /// How the catalog stands: what the cluster tells everybody of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     /// How often it was begun anew: another history of the log is another epoch.
     pub epoch: u64,
-    /// The log index of its last change. It only rises within an epoch.
+    /// How often it changed in this epoch.
     pub sequence: u64,
     /// Objects in it.
     pub entries: u64,

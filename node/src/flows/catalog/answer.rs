@@ -1,13 +1,13 @@
 //! Answering peers of other clusters: what is public, and nothing else.
 //!
-//! What is public is read from what is agreed on, each time: what was withdrawn is not served a moment later. A peer that has lost
-//! touch with its cluster does not know, and says so. Never: says of a block that is not public whether it is there.
+//! What is public is read from what is agreed on, each time: what was withdrawn is not served once this peer has applied that. A
+//! peer that has lost touch with its cluster or is far behind does not know, and says so. Never: says of a block that is not public whether it is there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::catalog::{Answer, Question};
+use protocol::catalog::{Answer, Head, Question};
 use protocol::dag::pb::Node as DagNode;
 use protocol::format::Blob;
 use protocol::limits::{OVERLAY_ENTRIES_BYTES_MAX, READ_LINKS_MAX};
@@ -26,7 +26,13 @@ use crate::meta::Freshness;
 const ANSWERING_MAX: usize = 16;
 
 /// How long a peer may have heard nothing of its leader and still say what is public.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Entries of the log that a peer may not have applied yet and still say what is public.
+const BEHIND_MAX: u64 = 1_000;
+
+/// Comparisons of catalogs, and lookups of entries, at a time: each takes a processor, which uploads and downloads need to hash.
+const COMPARING_MAX: usize = 2;
 
 /// When to ask again after `busy`.
 const BUSY_MS: u32 = 1_000;
@@ -38,6 +44,7 @@ pub(crate) async fn answer<E: Env>(
     mut questions: mpsc::Receiver<GuestQuestion>,
 ) {
     let places = Arc::new(Semaphore::new(ANSWERING_MAX));
+    let comparing = Arc::new(Semaphore::new(COMPARING_MAX));
     while let Some(GuestQuestion { from, question, answer }) = questions.recv().await {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             let busy = Answer::Busy { retry_after_ms: BUSY_MS };
@@ -46,10 +53,11 @@ pub(crate) async fn answer<E: Env>(
             continue;
         };
         let (context, catalogs) = (context.clone(), catalogs.clone());
+        let comparing = Arc::clone(&comparing);
         context.env.clone().spawn("catalog.answer", async move {
             context.metrics.strangers_asked.inc();
             let told = match Question::decode(&question) {
-                Ok(question) => respond(&context, &catalogs, question).await,
+                Ok(question) => respond(&context, &catalogs, &comparing, question).await,
                 Err(err) => {
                     debug!(peer = %from, %err, "a question of another cluster that cannot be read");
                     return;
@@ -71,9 +79,14 @@ pub(crate) async fn answer<E: Env>(
 async fn respond<E: Env>(
     context: &Context<E>,
     catalogs: &Catalogs,
+    comparing: &Semaphore,
     question: Question,
 ) -> Result<Answer, Fault> {
-    if !context.meta.is_in_touch() || context.meta.silent_for() > SILENCE_MAX {
+    // What it does not know of yet may have been withdrawn.
+    let status = context.meta.status();
+    let is_behind = status.last.unwrap_or(0) > status.applied.unwrap_or(0) + BEHIND_MAX;
+    let is_out_of_touch = !context.meta.is_in_touch() || context.meta.silent_for() > SILENCE_MAX;
+    if is_behind || is_out_of_touch {
         return Ok(Answer::Busy { retry_after_ms: BUSY_MS });
     }
     let own = catalogs.own();
@@ -83,8 +96,12 @@ async fn respond<E: Env>(
             heads.extend(catalogs.heads());
             Ok(Answer::Heads(heads.into_iter().map(Blob).collect()))
         }
-        Question::Reconcile { cluster, message } => reconcile(context, own, cluster, message).await,
+        Question::Reconcile { cluster, message } => {
+            let _turn = comparing.acquire().await;
+            reconcile(context, own, cluster, message).await
+        }
         Question::Entries { cluster, ids } if cluster == context.meta.cluster() => {
+            let _turn = comparing.acquire().await;
             Ok(Answer::Entries(own.entries(context, ids, OVERLAY_ENTRIES_BYTES_MAX).await?))
         }
         Question::Entries { .. } => Ok(Answer::NotFound),
@@ -104,6 +121,11 @@ async fn reconcile<E: Env>(
     // In this order: the list is of this standing or a later one.
     let Some(head) = own.head(context).await? else { return Ok(Answer::NotFound) };
     let listed = own.listed(context).await?;
+    let told =
+        Head::checked(&head).map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
+    if listed.standing() < told.standing {
+        return Ok(Answer::Busy { retry_after_ms: BUSY_MS });
+    }
     let compare = move || listed.items.answer(&message);
     let told = context.env.compute(compare).await;
     let message = told.map_err(|error| Fault::new(Kind::Invalid, error.to_string()))?;

@@ -1,6 +1,6 @@
 //! Fetching another cluster's public content: a range of it, in order, from several of its peers, each block checked.
 //!
-//! Who lists the content is asked first, and else whoever is known. A peer that gives wrong bytes is not asked again for this
+//! Who lists the content is asked, and nobody else: what is looked for here is not everybody's business. A peer that gives wrong bytes is not asked again for this
 //! content. Owns one fetch. Never: passes on a byte that was not checked; holds more than its window.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,23 +27,18 @@ use crate::env::Env;
 use crate::index::{Document, guarded};
 
 /// Blocks that are asked for at a time.
-const UNDER_WAY_MAX: usize = 6;
+const UNDER_WAY_MAX: usize = 4;
 
 /// Bytes that wait for the consumer or are on their way.
 const WINDOW_BYTES: u64 = 16 << 20;
 
 /// How often a block is asked for, of one peer or another, and the pause after one that did not answer.
-const TRIES: u32 = 10;
+const TRIES: u32 = 16;
 /// See [`TRIES`].
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Entries of a root that are looked at for who lists it.
-const LISTED_MAX: usize = 16;
-
-/// Clusters that are asked for content that none of them lists, and how many at a time.
-const ASKED_MAX: usize = 20;
-/// See [`ASKED_MAX`].
-const ASKED_AT_ONCE: usize = 5;
+const LISTED_MAX: usize = 64;
 
 /// What counts against a peer that gave wrong bytes, that has not what it should, and that did not answer.
 const WRONG: u32 = 1_000;
@@ -157,6 +152,7 @@ async fn open<E: Env>(
         ways: Ways::new(root),
         under_way: FuturesUnordered::new(),
         keep,
+        ready: None,
     };
     context.env.spawn("fetch", async move {
         flow.run(opened, out, failed).await;
@@ -185,8 +181,10 @@ pub(crate) async fn fetch_block<E: Env>(
         None => sources(context, catalogs, *root).await?,
     };
     let _permit = context.admit()?;
-    let bytes = get(context.clone(), sources.clone(), *root, path.to_vec()).await?;
-    catalogs.meet(*root, sources);
+    let bytes = get(context.clone(), sources.clone(), *root, path.to_vec()).await;
+    // Where it was in vain, whoever lists it now is asked the next time.
+    catalogs.meet(*root, bytes.is_ok().then_some(sources));
+    let bytes = bytes?;
     context.metrics.fetched_bytes.inc_by(bytes.len() as u64);
     Ok(bytes)
 }
@@ -212,18 +210,6 @@ async fn sources<E: Env>(
     if !contacts.is_empty() {
         return Ok(Sources::of(contacts));
     }
-    let asked: Vec<Known> = known.iter().filter(may_ask).take(ASKED_MAX).cloned().collect();
-    let mut answers = futures::stream::iter(asked.into_iter().map(async |known| {
-        let question = Question::Block { root, path: Vec::new() };
-        let answered = ask(&context.env, known.contacts.clone(), &question).await;
-        matches!(answered, Some((_, Answer::Block(_)))).then_some(known.contacts)
-    }))
-    .buffer_unordered(ASKED_AT_ONCE);
-    while let Some(answer) = answers.next().await {
-        if let Some(contacts) = answer {
-            return Ok(Sources::of(contacts));
-        }
-    }
     Err(not_found())
 }
 
@@ -237,6 +223,8 @@ struct Flow<E: Env> {
     ways: Ways,
     under_way: FuturesUnordered<BoxFuture<'static, Brought>>,
     keep: Option<Keep>,
+    /// What is next for the consumer.
+    ready: Option<Bytes>,
 }
 
 impl<E: Env> Flow<E> {
@@ -263,36 +251,40 @@ impl<E: Env> Flow<E> {
         opened: &mut Option<oneshot::Sender<Result<u64, Fault>>>,
         out: &mpsc::Sender<Bytes>,
     ) -> Result<(), Fault> {
+        let mut unread_since = self.context.env.now();
         loop {
             if let (Some(size), Some(_)) = (self.reader.size(), opened.as_ref())
                 && let Some(opened) = opened.take()
             {
                 drop(opened.send(Ok(size)));
             }
-            while let Some(bytes) = self.reader.next_bytes() {
-                let taken = bytes.len() as u64;
-                let patience = self.context.env.now().after(UNREAD_MAX);
-                tokio::select! {
-                    biased; // whoever reads, or the clock
-                    sent = out.send(bytes) => if sent.is_err() { return Ok(()) },
-                    () = self.context.env.sleep_until(patience) => {
-                        let detail = format!("nothing was read for {} s", UNREAD_MAX.as_secs());
-                        return Err(Fault::new(Kind::Unavailable, detail));
-                    }
-                }
-                self.context.metrics.fetched_bytes.inc_by(taken);
+            if self.ready.is_none() {
+                self.ready = self.reader.next_bytes();
+                unread_since = self.context.env.now();
             }
-            if self.reader.is_finished() {
+            if self.ready.is_none() && self.reader.is_finished() {
                 return Ok(());
             }
             self.ask_ahead()?;
+            let patience = unread_since.after(UNREAD_MAX);
             tokio::select! {
-                biased; // a consumer that left ends everything
+                biased; // a consumer that left ends everything; bytes out free memory; then what came in
                 () = out.closed(), if opened.is_none() => return Ok(()),
-                brought = self.under_way.next() => match brought {
-                    Some((cid, bytes)) => self.supply(cid, bytes?)?,
-                    None => return Err(Fault::new(Kind::Corrupt, "the content has no end")),
+                slot = out.reserve(), if self.ready.is_some() => {
+                    let Ok(slot) = slot else { return Ok(()) };
+                    if let Some(bytes) = self.ready.take() {
+                        self.context.metrics.fetched_bytes.inc_by(bytes.len() as u64);
+                        slot.send(bytes);
+                    }
                 }
+                Some((cid, bytes)) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    self.supply(cid, bytes?)?;
+                }
+                () = self.context.env.sleep_until(patience), if self.ready.is_some() => {
+                    let detail = format!("nothing was read for {} s", UNREAD_MAX.as_secs());
+                    return Err(Fault::new(Kind::Unavailable, detail));
+                }
+                else => return Err(Fault::new(Kind::Corrupt, "the content has no end")),
             }
         }
     }

@@ -3,16 +3,18 @@
 //! Heads come by gossip, and whoever is met is asked for those it knows, since gossip may be lost and is not repeated.
 //! Never: waits for another cluster; pulls are tasks of their own, a few at a time.
 
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use lru::LruCache;
 use protocol::catalog::{Answer, Book, BookLimits, Heard, Kept, Question};
 use protocol::format::{Blob, decode, encode};
 use protocol::limits::{CATALOG_CLUSTERS_TOLD_MAX, CATALOG_HEAD_BYTES_MAX, LIST_ROWS_MAX};
-use protocol::{ClusterId, Fault, Instant, Kind};
+use protocol::{ClusterId, Fault, Instant, Kind, PeerId};
 use tokio::sync::{Mutex, mpsc};
 use tracing::{debug, info, warn};
 
@@ -24,7 +26,16 @@ use crate::env::{Batch, Disk, DiskError, Durability, Env, Gossip, Map, Net, Verd
 use crate::index::{Index, IndexChange};
 
 /// Catalogs that are pulled at a time.
-const PULLS_MAX: usize = 4;
+const PULLS_MAX: usize = 8;
+
+/// How often what changed is kept, and shown to others.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Heads that one peer passes on in a second: more are not looked at.
+const HEADS_OF_ONE: u32 = 100;
+
+/// Peers of which that is counted.
+const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1,024 is not zero");
 
 /// How often somebody is asked for heads: while none are known, and else.
 const GREET_FIRST: Duration = Duration::from_secs(2);
@@ -34,8 +45,14 @@ const GREET: Duration = Duration::from_secs(30);
 /// Bytes of a row: a head, and what is known of it.
 const ROW_BYTES_MAX: usize = CATALOG_HEAD_BYTES_MAX + 64;
 
-type Pulls = FuturesUnordered<BoxFuture<'static, End>>;
-type Greetings = FuturesUnordered<BoxFuture<'static, Vec<Blob>>>;
+/// What a task of the keeper's brought.
+enum Brought {
+    Pulled(End),
+    /// Entries of clusters that were forgotten are gone.
+    Forgot,
+    /// What somebody who was asked knows.
+    Heads(Vec<Blob>),
+}
 
 /// Keeps the book for as long as the peer runs.
 pub(crate) async fn keep<E: Env>(
@@ -45,13 +62,20 @@ pub(crate) async fn keep<E: Env>(
     gossip: mpsc::Receiver<Gossip>,
 ) {
     let Some(index) = catalogs.index().cloned() else { return };
-    let greet_at = context.env.now().after(GREET_FIRST);
+    let now = context.env.now();
+    // Each task sends once.
+    let (bring, mut brought) = mpsc::channel(PULLS_MAX + 2);
     let mut keeper = Keeper {
         book: Book::new(limits),
         writing: Arc::new(Mutex::new(())),
-        pulls: FuturesUnordered::new(),
-        greetings: FuturesUnordered::new(),
-        greet_at,
+        bring,
+        pulls: 0,
+        is_forgetting: false,
+        to_forget: Vec::new(),
+        is_greeting: false,
+        greet_at: now.after(GREET_FIRST),
+        settle_at: None,
+        senders: LruCache::new(SENDERS_MAX),
         context,
         catalogs,
         index,
@@ -59,7 +83,7 @@ pub(crate) async fn keep<E: Env>(
     if let Err(err) = keeper.open().await {
         warn!(%err, "what was known of other clusters cannot be read: it is learned anew");
     }
-    keeper.run(gossip).await;
+    keeper.run(gossip, &mut brought).await;
 }
 
 struct Keeper<E: Env> {
@@ -68,75 +92,162 @@ struct Keeper<E: Env> {
     index: Index,
     book: Book,
     writing: Arc<Mutex<()>>,
-    pulls: Pulls,
-    greetings: Greetings,
+    /// Where tasks say what they brought.
+    bring: mpsc::Sender<Brought>,
+    pulls: usize,
+    is_forgetting: bool,
+    to_forget: Vec<ClusterId>,
+    is_greeting: bool,
     greet_at: Instant,
+    /// When what changed is kept; `None`: nothing did.
+    settle_at: Option<Instant>,
+    /// Who passed on how many heads, in the second that began then.
+    senders: LruCache<PeerId, (Instant, u32)>,
 }
 
 impl<E: Env> Keeper<E> {
     /// Takes in what was known before the start, and removes entries of clusters that are not known any more.
     async fn open(&mut self) -> Result<(), Fault> {
         let now = self.context.env.now();
+        let there = clusters_of(&self.context, &self.index).await?;
+        let mut unwanted = Batch::default();
+        let mut known = BTreeSet::new();
         let mut from = Bytes::new();
         loop {
             let disk = self.context.env.disk();
             let page = disk.scan(Map::Catalogs, from, None, LIST_ROWS_MAX).await.map_err(failed)?;
             let Some((last, _)) = page.last() else { break };
             from = [&last[..], &[0]].concat().into();
-            for (_, row) in page {
-                if let Ok(kept) = decode::<Kept>("a cluster's row", &row, ROW_BYTES_MAX) {
-                    self.book.take_in(now, kept);
+            for (key, row) in page {
+                let cluster = key[..].try_into().ok().map(ClusterId::from_bytes);
+                let kept = decode::<Kept>("a cluster's row", &row, ROW_BYTES_MAX).ok();
+                let is_there = cluster.is_some_and(|cluster| there.contains(&cluster));
+                if let Some((cluster, kept)) = cluster.zip(kept)
+                    && self.book.take_in(now, kept, is_there)
+                {
+                    known.insert(cluster);
+                } else {
+                    unwanted.delete(Map::Catalogs, key);
                 }
             }
         }
-        let known: Vec<ClusterId> =
-            self.book.known(now).iter().map(|known| known.cluster).collect();
-        for cluster in clusters_of(&self.context, &self.index).await? {
-            if !known.contains(&cluster) {
-                self.forget(cluster).await?;
-            }
-        }
+        self.context.env.disk().write(unwanted, Durability::Buffered).await.map_err(failed)?;
+        self.to_forget = there.difference(&known).copied().collect();
         self.publish();
         Ok(())
     }
 
-    async fn run(&mut self, mut gossip: mpsc::Receiver<Gossip>) {
+    async fn run(
+        &mut self,
+        mut gossip: mpsc::Receiver<Gossip>,
+        brought: &mut mpsc::Receiver<Brought>,
+    ) {
         loop {
             let now = self.context.env.now();
-            while self.pulls.len() < PULLS_MAX
+            self.start_forgetting();
+            // An entry that comes must not go with those that were forgotten.
+            while self.pulls < PULLS_MAX
+                && !self.is_forgetting
                 && let Some(next) = self.book.next_pull(now)
             {
+                self.pulls += 1;
                 let (context, index) = (self.context.clone(), self.index.clone());
-                self.pulls.push(Box::pin(pull(context, index, Arc::clone(&self.writing), next)));
+                let pulling = pull(context, index, Arc::clone(&self.writing), next);
+                self.spawn("catalog.pull", async move { Brought::Pulled(pulling.await) });
             }
-            let pull_at = self.book.next_deadline().filter(|_| self.pulls.len() < PULLS_MAX);
-            let deadline = pull_at.map_or(self.greet_at, |at| at.min(self.greet_at));
+            let can_pull = self.pulls < PULLS_MAX && !self.is_forgetting;
+            let pull_at = self.book.next_deadline().filter(|_| can_pull);
+            let settle_at = self.settle_at;
+            let deadlines = [Some(self.greet_at), pull_at, settle_at].into_iter().flatten();
+            let deadline = deadlines.min().unwrap_or(self.greet_at);
             tokio::select! {
                 biased; // what ends makes room; then the clock, which a flood must not starve; then what others say
-                Some(end) = self.pulls.next(), if !self.pulls.is_empty() => self.ended(end),
-                Some(heads) = self.greetings.next(), if !self.greetings.is_empty() => {
-                    heads.iter().for_each(|head| drop(self.hear(&head.0)));
-                }
-                () = self.context.env.sleep_until(deadline) => self.greet(),
-                heard = gossip.recv() => {
-                    let Some(Gossip { from, bytes, verdict }) = heard else { return };
-                    let judged = match self.hear(&bytes) {
-                        Heard::New(_) => Verdict::Pass,
-                        Heard::Old => Verdict::Keep,
-                        Heard::Refused(err) => {
-                            debug!(peer = %from, %err, "gossip that is no head");
-                            self.context.metrics.heads_refused.inc();
-                            Verdict::Blame
+                Some(brought) = brought.recv() => self.on_brought(brought),
+                () = self.context.env.sleep_until(deadline) => {
+                    self.greet();
+                    if self.settle_at.is_some_and(|at| at <= self.context.env.now()) {
+                        self.settle_at = None;
+                        if let Err(err) = self.settle().await {
+                            warn!(%err, "what is known of other clusters was not written");
                         }
-                    };
-                    // The mesh may have forgotten it.
-                    let _has_gone = verdict.send(judged).is_err();
+                    }
                 }
-            }
-            if let Err(err) = self.settle().await {
-                warn!(%err, "what is known of other clusters was not written");
+                heard = gossip.recv() => {
+                    let Some(gossip) = heard else { return };
+                    self.on_gossip(gossip);
+                }
             }
         }
+    }
+
+    fn spawn(&self, name: &'static str, task: impl Future<Output = Brought> + Send + 'static) {
+        let bring = self.bring.clone();
+        self.context.env.spawn(name, async move {
+            // The keeper may have ended.
+            let _has_gone = bring.send(task.await).await.is_err();
+        });
+    }
+
+    fn on_brought(&mut self, brought: Brought) {
+        match brought {
+            Brought::Pulled(end) => {
+                self.pulls = self.pulls.saturating_sub(1);
+                self.ended(end);
+            }
+            Brought::Forgot => self.is_forgetting = false,
+            Brought::Heads(heads) => {
+                self.is_greeting = false;
+                heads.iter().for_each(|head| drop(self.hear(&head.0)));
+            }
+        }
+    }
+
+    fn on_gossip(&mut self, Gossip { from, bytes, verdict }: Gossip) {
+        let judged = if self.is_too_often(from) {
+            Verdict::Keep
+        } else {
+            match self.hear(&bytes) {
+                Heard::New(_) => Verdict::Pass,
+                Heard::Soon | Heard::Old => Verdict::Keep,
+                Heard::Refused(err) => {
+                    debug!(peer = %from, %err, "gossip that is no head");
+                    self.context.metrics.heads_refused.inc();
+                    Verdict::Blame
+                }
+            }
+        };
+        // The mesh may have forgotten it.
+        let _has_gone = verdict.send(judged).is_err();
+    }
+
+    /// Counts what a peer passes on, and says whether it is more than is looked at.
+    fn is_too_often(&mut self, from: PeerId) -> bool {
+        let now = self.context.env.now();
+        let (since, count) = self.senders.get_or_insert_mut(from, || (now, 0));
+        if now.since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count > HEADS_OF_ONE
+    }
+
+    /// Has entries of clusters that were forgotten removed, beside everything else.
+    fn start_forgetting(&mut self) {
+        // A pull under way might bring back what is removed.
+        if self.is_forgetting || self.pulls > 0 || self.to_forget.is_empty() {
+            return;
+        }
+        self.is_forgetting = true;
+        let gone = std::mem::take(&mut self.to_forget);
+        let (context, index) = (self.context.clone(), self.index.clone());
+        let writing = Arc::clone(&self.writing);
+        self.spawn("catalog.forget", async move {
+            let changes = gone.into_iter().map(IndexChange::RemoveCluster).collect();
+            if let Err(err) = write(&context, &index, &writing, changes).await {
+                warn!(%err, "entries of forgotten clusters stay until the next start");
+            }
+            Brought::Forgot
+        });
     }
 
     fn hear(&mut self, head: &Bytes) -> Heard {
@@ -144,15 +255,22 @@ impl<E: Env> Keeper<E> {
         if let Heard::New(cluster) = &heard {
             debug!(%cluster, "a cluster was heard of");
         }
+        self.settle_soon();
         heard
     }
 
-    fn ended(&mut self, End { cluster, pulled, head }: End) {
+    fn settle_soon(&mut self) {
+        self.settle_at = self.settle_at.or_else(|| Some(self.context.env.now().after(SETTLE)));
+    }
+
+    fn ended(&mut self, End { cluster, pulled, held, head }: End) {
         if let Some(head) = head {
             drop(self.hear(&head));
         }
         debug!(%cluster, ?pulled, "a catalog was pulled");
-        self.book.pulled(self.context.env.now(), self.context.env.wall(), cluster, pulled);
+        let now = (self.context.env.now(), self.context.env.wall());
+        self.book.pulled(now, cluster, pulled, held);
+        self.settle_soon();
     }
 
     /// Asks somebody for the heads it knows, when it is time.
@@ -170,15 +288,17 @@ impl<E: Env> Keeper<E> {
         let Some(one) = prng.index(whom.len()).and_then(|at| whom.into_iter().nth(at)) else {
             return;
         };
-        let env = self.context.env.clone();
-        if self.greetings.is_empty() {
-            self.greetings.push(Box::pin(async move {
-                match ask(&env, vec![one], &Question::Heads).await {
-                    Some((_, Answer::Heads(heads))) => heads,
-                    Some(_) | None => Vec::new(),
-                }
-            }));
+        if self.is_greeting {
+            return;
         }
+        self.is_greeting = true;
+        let env = self.context.env.clone();
+        self.spawn("catalog.greet", async move {
+            match ask(&env, vec![one], &Question::Heads).await {
+                Some((_, Answer::Heads(heads))) => Brought::Heads(heads),
+                Some(_) | None => Brought::Heads(Vec::new()),
+            }
+        });
     }
 
     /// Keeps what changed, and lets others see it.
@@ -189,7 +309,6 @@ impl<E: Env> Keeper<E> {
         }
         self.publish();
         let mut batch = Batch::default();
-        let mut gone = Vec::new();
         for (cluster, kept) in changed {
             let key = Bytes::copy_from_slice(cluster.as_bytes());
             match kept {
@@ -200,22 +319,13 @@ impl<E: Env> Keeper<E> {
                 }
                 None => {
                     batch.delete(Map::Catalogs, key);
-                    gone.push(cluster);
+                    info!(%cluster, "a cluster is forgotten for others");
+                    self.to_forget.push(cluster);
                 }
             }
         }
         // What a crash loses is heard again.
-        self.context.env.disk().write(batch, Durability::Buffered).await.map_err(failed)?;
-        for cluster in gone {
-            info!(%cluster, "a cluster is forgotten for others");
-            self.forget(cluster).await?;
-        }
-        Ok(())
-    }
-
-    async fn forget(&mut self, cluster: ClusterId) -> Result<(), Fault> {
-        let changes = vec![IndexChange::RemoveCluster(cluster)];
-        write(&self.context, &self.index, &self.writing, changes).await
+        self.context.env.disk().write(batch, Durability::Buffered).await.map_err(failed)
     }
 
     fn publish(&self) {

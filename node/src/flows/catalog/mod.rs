@@ -74,8 +74,12 @@ impl Catalogs {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).get(root).cloned()
     }
 
-    fn meet(&self, root: Cid, sources: Sources) {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner).put(root, sources);
+    fn meet(&self, root: Cid, sources: Option<Sources>) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        match sources {
+            Some(sources) => drop(met.put(root, sources)),
+            None => drop(met.pop(&root)),
+        }
     }
 
     fn heads(&self) -> Vec<Bytes> {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::catalog::{ClusterKey, Entry, EntryId, Head, Items, SignedEntry, Standing};
+use protocol::catalog::{
+    ClusterKey, Entry, EntryId, Head, Items, SIGNATURE_BYTES, SignedEntry, Standing,
+};
 use protocol::limits::{CATALOG_CONTACTS_MAX, CATALOG_REFRESH, CLUSTER_PEERS_MAX, LIST_ROWS_MAX};
 use protocol::metadata::{Catalog, Effect, Source, SourceError, query};
 use protocol::{Fault, Instant, Kind};
@@ -33,30 +35,47 @@ const READS_MAX: usize = 5;
 pub(super) struct Listed {
     catalog: Catalog,
     pub(super) items: Items,
-    /// The sequences of all entries, in their order, and their ids.
-    entries: Vec<(u64, EntryId)>,
-    /// The same, in order of the ids.
+    /// By the versions of their objects, in that order.
+    entries: Vec<Row>,
+    /// The ids and those versions, in order of the ids.
     by_id: Vec<(EntryId, u64)>,
 }
 
+/// An entry, by the version of its object.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    version: u64,
+    sequence: u64,
+    id: EntryId,
+}
+
 impl Listed {
-    fn of(catalog: Catalog, entries: Vec<(u64, EntryId)>) -> Result<Self, Fault> {
-        let items = Items::of(entries.iter().copied());
+    fn of(catalog: Catalog, entries: Vec<Row>) -> Result<Self, Fault> {
+        let items = Items::of(entries.iter().map(|row| (row.sequence, row.id)));
         let items = items.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?;
-        let mut by_id: Vec<_> = entries.iter().map(|(sequence, id)| (*id, *sequence)).collect();
+        let mut by_id: Vec<_> = entries.iter().map(|row| (row.id, row.version)).collect();
         by_id.sort_unstable();
         Ok(Self { catalog, items, entries, by_id })
     }
 
-    fn id_of(&self, sequence: u64) -> Option<EntryId> {
-        let at = self.entries.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()?;
-        self.entries.get(at).map(|(_, id)| *id)
+    /// Returns at which standing of the catalog these are its entries, or those of a later one.
+    pub(super) const fn standing(&self) -> Standing {
+        standing(&self.catalog)
     }
 
-    fn sequence_of(&self, id: &EntryId) -> Option<u64> {
-        let at = self.by_id.binary_search_by_key(id, |(id, _)| *id).ok()?;
-        self.by_id.get(at).map(|(_, sequence)| *sequence)
+    fn known(&self, version: u64, sequence: u64) -> Option<EntryId> {
+        let at = self.entries.binary_search_by_key(&version, |row| row.version).ok()?;
+        self.entries.get(at).filter(|row| row.sequence == sequence).map(|row| row.id)
     }
+
+    fn version_of(&self, id: &EntryId) -> Option<u64> {
+        let at = self.by_id.binary_search_by_key(id, |(id, _)| *id).ok()?;
+        self.by_id.get(at).map(|(_, version)| *version)
+    }
+}
+
+const fn standing(catalog: &Catalog) -> Standing {
+    Standing { epoch: catalog.epoch, sequence: catalog.sequence }
 }
 
 /// A head that was signed, and when.
@@ -84,13 +103,13 @@ impl Own {
             return Ok(Arc::clone(known));
         }
         let mut entries = Vec::new();
-        for _ in 0..READS_MAX {
+        for read in 0..READS_MAX {
             entries = read_all(context, catalog.epoch, known.clone()).await?;
             let now = context.meta.read(Freshness::Local, query::catalog).await?;
-            if now == catalog {
+            if now == catalog || read + 1 == READS_MAX {
+                // Of this standing at least: whoever asks next finds that it is out of date.
                 break;
             }
-            // The last time it stands as it does: heads claim the earlier place, and there will be a later one.
             catalog = now;
         }
         let listed = context.env.compute(move || Listed::of(catalog, entries)).await?;
@@ -105,7 +124,7 @@ impl Own {
     /// Why the metadata cannot be read.
     pub(super) async fn head<E: Env>(&self, context: &Context<E>) -> Result<Option<Bytes>, Fault> {
         let catalog = context.meta.read(Freshness::Local, query::catalog).await?;
-        let standing = Standing { epoch: catalog.epoch, sequence: catalog.sequence };
+        let standing = standing(&catalog);
         let now = context.env.now();
         let is_fresh = |(at, of, _): &Signed| *of == standing && now.since(*at) < HEAD_KEPT;
         let kept = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -133,60 +152,57 @@ impl Own {
         let Some(key) = key_of(context).await? else { return Ok(Vec::new()) };
         let listed = self.listed(context).await?;
         let epoch = listed.catalog.epoch;
-        let sequences: Vec<u64> = ids.iter().filter_map(|id| listed.sequence_of(id)).collect();
+        let versions: Vec<u64> = ids.iter().filter_map(|id| listed.version_of(id)).collect();
         let read = context.meta.read(Freshness::Local, move |state| {
-            sequences
-                .iter()
-                .map(|sequence| entry(state, epoch, *sequence))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let entries = read.await?.into_iter().flatten();
-        let entries: Vec<Entry> = entries.collect();
-        let sign = move || {
-            let (mut signed, mut bytes) = (Vec::new(), 0);
-            for entry in entries {
-                let entry = entry.signed(&key);
-                bytes += entry.bytes_len();
-                if bytes > bytes_max && !signed.is_empty() {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for version in &versions {
+                let Some(entry) = entry(state, epoch, *version)? else { continue };
+                bytes += entry.bytes().len() + SIGNATURE_BYTES;
+                if bytes > bytes_max && !found.is_empty() {
                     break;
                 }
-                signed.push(entry);
+                found.push(entry);
             }
-            signed
-        };
+            Ok(found)
+        });
+        let entries: Vec<Entry> = read.await?;
+        let sign = move || entries.into_iter().map(|entry| entry.signed(&key)).collect();
         Ok(context.env.compute(sign).await)
     }
 }
 
 /// Returns the entry of a public object; `None` when there is none any more.
-fn entry(state: &dyn Source, epoch: u64, sequence: u64) -> Result<Option<Entry>, SourceError> {
-    let found = query::published(state, sequence.checked_sub(1), 1)?.pop();
-    let Some((_, name)) = found.filter(|(found, _)| *found == sequence) else { return Ok(None) };
-    let object = query::object(state, &name.bucket, &name.key)?;
-    let object = object.filter(|object| object.version == sequence);
-    Ok(object.and_then(|object| Entry::of(epoch, &name, &object)))
+fn entry(state: &dyn Source, epoch: u64, version: u64) -> Result<Option<Entry>, SourceError> {
+    let found = query::published(state, version.checked_sub(1), 1)?.pop();
+    let Some((_, published)) = found.filter(|(found, _)| *found == version) else {
+        return Ok(None);
+    };
+    let object = query::object(state, &published.name.bucket, &published.name.key)?;
+    let object = object.filter(|object| object.version == version);
+    Ok(object.and_then(|object| Entry::of(epoch, &published, &object)))
 }
 
-/// Reads all entries. Those that were known are not looked at again: a sequence stands for one entry.
+/// Reads all entries. Those that were known are not looked at again: a version and its sequence stand for one entry.
 async fn read_all<E: Env>(
     context: &Context<E>,
     epoch: u64,
     known: Option<Arc<Listed>>,
-) -> Result<Vec<(u64, EntryId)>, Fault> {
+) -> Result<Vec<Row>, Fault> {
     let known = known.filter(|known| known.catalog.epoch == epoch);
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let known = known.clone();
         let page = context.meta.read(Freshness::Local, move |state| {
             let page = query::published(state, after, LIST_ROWS_MAX)?;
-            let last = page.last().map(|(sequence, _)| *sequence);
+            let last = page.last().map(|(version, _)| *version);
             let mut entries = Vec::with_capacity(page.len());
-            for (sequence, _) in &page {
-                let id = match known.as_ref().and_then(|known| known.id_of(*sequence)) {
+            for (version, published) in &page {
+                let (version, sequence) = (*version, published.sequence);
+                let id = match known.as_ref().and_then(|known| known.known(version, sequence)) {
                     Some(id) => Some(id),
-                    None => entry(state, epoch, *sequence)?.map(|entry| entry.id()),
+                    None => entry(state, epoch, version)?.map(|entry| entry.id()),
                 };
-                entries.extend(id.map(|id| (*sequence, id)));
+                entries.extend(id.map(|id| Row { version, sequence, id }));
             }
             Ok((entries, last, page.len() == LIST_ROWS_MAX))
         });
@@ -224,7 +240,7 @@ async fn sign<E: Env>(
     let peers = u32::try_from(infos.len().min(CLUSTER_PEERS_MAX)).unwrap_or(u32::MAX);
     let contacts = infos.into_iter().filter_map(|info| {
         let address = info.addresses.first()?;
-        Some(format!("{address}/p2p/{}", info.id))
+        Some(format!("{address}/p2p/{}", info.id)).filter(|contact| Head::can_name(contact))
     });
     let head = Head {
         key: key.public(),
@@ -264,7 +280,7 @@ pub(crate) async fn tell<E: Env>(context: Context<E>, catalogs: Catalogs) {
                     Some(Told::Effect(_) | Told::Missed) => {
                         gather(&context, &mut effects).await;
                         let now = context.meta.read(Freshness::Local, query::catalog).await.ok();
-                        if now != standing {
+                        if now != standing || context.env.now() >= refresh {
                             break;
                         }
                     }

@@ -15,7 +15,7 @@ use protocol::catalog::{
 use protocol::limits::{LIST_ROWS_MAX, OVERLAY_IDS_MAX};
 use protocol::{ClusterId, Fault};
 use tokio::sync::Mutex;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::super::Context;
 use super::ask::ask;
@@ -27,10 +27,20 @@ const TRIES: u32 = 4;
 /// How long between two of them.
 const PAUSE: Duration = Duration::from_millis(400);
 
+/// How long a pull may take: with no entry, and for each that there may be, in microseconds.
+const TIME_MIN: Duration = Duration::from_secs(60);
+/// See [`TIME_MIN`].
+const TIME_OF_ENTRY: u32 = 2_000;
+
+/// Entries that gather before the index takes them: a commit costs some 15 ms, and an entry 16 KiB of memory at most.
+const GATHERED_MAX: usize = 512;
+
 /// How a pull ended, with the head that it met.
 pub(super) struct End {
     pub(super) cluster: ClusterId,
     pub(super) pulled: Pulled,
+    /// Entries that are kept now, if that is known.
+    pub(super) held: Option<u64>,
     pub(super) head: Option<Bytes>,
 }
 
@@ -63,11 +73,28 @@ pub(super) async fn pull<E: Env>(
 ) -> End {
     let cluster = pull.cluster;
     let mut head = None;
-    let mut puller = Puller { context, index, writing, pull };
-    let pulled = match puller.run(&mut head).await {
-        Ok((standing, entries)) => Pulled::Whole { standing, entries },
+    // A cluster that tells slowly takes the place of others: as long as it may need, and no longer.
+    let time = TIME_MIN + Duration::from_micros(pull.entries.min(pull.entries_max)) * TIME_OF_ENTRY;
+    let end_at = context.env.now().after(time);
+    let env = context.env.clone();
+    let mut puller = Puller { context, index, writing, pull, held: None, gathered: Vec::new() };
+    let ended = tokio::select! {
+        biased; // what is done beats the clock
+        ended = puller.run(&mut head) => ended,
+        () = env.sleep_until(end_at) => Err(Stop::Unreached),
+    };
+    let mut held = puller.held;
+    let pulled = match ended {
+        Ok(standing) => Pulled::Whole { standing, entries: held.unwrap_or(0) },
         Err(Stop::Unreached) => Pulled::Unreached,
-        Err(Stop::TooLarge) => Pulled::TooLarge,
+        Err(Stop::TooLarge) => {
+            info!(%cluster, "a catalog is larger than what is kept of one cluster here, and is let go of");
+            held = Some(0);
+            match puller.write(vec![IndexChange::RemoveCluster(cluster)]).await {
+                Ok(()) => Pulled::TooLarge,
+                Err(_) => Pulled::Unreached,
+            }
+        }
         Err(Stop::Lied(why)) => {
             warn!(%cluster, why, "a cluster's catalog is not as it says");
             Pulled::Lied
@@ -77,7 +104,7 @@ pub(super) async fn pull<E: Env>(
             Pulled::Unreached
         }
     };
-    End { cluster, pulled, head }
+    End { cluster, pulled, held, head }
 }
 
 struct Puller<E: Env> {
@@ -85,14 +112,22 @@ struct Puller<E: Env> {
     index: Index,
     writing: Arc<Mutex<()>>,
     pull: Pull,
+    /// Entries in the index, once that was counted.
+    held: Option<u64>,
+    /// Changes that the index is to take next.
+    gathered: Vec<IndexChange>,
 }
 
 impl<E: Env> Puller<E> {
-    async fn run(&mut self, met: &mut Option<Bytes>) -> Result<(Standing, u64), Stop> {
+    async fn run(&mut self, met: &mut Option<Bytes>) -> Result<Standing, Stop> {
         self.context.env.prng().shuffle(&mut self.pull.contacts);
         let held = self.held().await?;
+        self.held = Some(held.len() as u64);
         let (standing, differs) = self.compare(&held, met).await?;
-        let mut entries = held.len().saturating_sub(differs.surplus.len()) as u64;
+        let stays = held.len().saturating_sub(differs.surplus.len()) as u64;
+        if stays + differs.missing.len() as u64 > self.pull.entries_max {
+            return Err(Stop::TooLarge);
+        }
         let gone = held.iter().filter(|(_, id)| differs.surplus.contains(id));
         let cluster = self.pull.cluster;
         let gone: Vec<_> = gone
@@ -101,6 +136,7 @@ impl<E: Env> Puller<E> {
         debug!(%cluster, missing = differs.missing.len(), gone = gone.len(), "catalogs were compared");
         // What was withdrawn goes first.
         self.write(gone).await?;
+        self.held = Some(stays);
         let missing: Vec<EntryId> = differs.missing.into_iter().collect();
         let mut rest = &missing[..];
         while !rest.is_empty() {
@@ -109,12 +145,16 @@ impl<E: Env> Puller<E> {
             let done = found.last().map_or(page.len(), |(id, _)| {
                 page.iter().position(|asked| asked == id).map_or(page.len(), |at| at + 1)
             });
-            entries += found.len() as u64;
-            self.write(found.into_iter().map(|(id, entry)| put(cluster, id, entry)).collect())
-                .await?;
+            let wall = self.context.env.wall().as_unix_millis();
+            let found = found.into_iter().map(|(id, entry)| put(cluster, id, entry, wall));
+            self.gathered.extend(found);
+            if self.gathered.len() >= GATHERED_MAX {
+                self.flush().await?;
+            }
             rest = rest.get(done..).unwrap_or_default();
         }
-        Ok((standing, entries))
+        self.flush().await?;
+        Ok(standing)
     }
 
     /// Returns the entries of this cluster that the index has.
@@ -232,6 +272,15 @@ impl<E: Env> Puller<E> {
         Err(Stop::Unreached)
     }
 
+    /// Has the index take what was gathered.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let more = gathered.len() as u64;
+        self.write(gathered).await?;
+        self.held = self.held.map(|held| held + more);
+        Ok(())
+    }
+
     /// Has the index take a page of changes, durably.
     async fn write(&self, changes: Vec<IndexChange>) -> Result<(), Stop> {
         if changes.is_empty() {
@@ -255,7 +304,8 @@ pub(super) async fn write<E: Env>(
     context.env.compute(commit).await
 }
 
-fn put(cluster: ClusterId, id: EntryId, entry: Entry) -> IndexChange {
+/// `wall`: nothing was written later than now, whatever its cluster says to come first.
+fn put(cluster: ClusterId, id: EntryId, entry: Entry, wall: u64) -> IndexChange {
     let tags: BTreeMap<String, String> = entry.tags.into();
     IndexChange::Put(Box::new(Document {
         listed: Some((cluster, id)),
@@ -266,7 +316,7 @@ fn put(cluster: ClusterId, id: EntryId, entry: Entry) -> IndexChange {
         size: entry.size,
         content_type: entry.content_type.into(),
         tags,
-        modified_ms: entry.modified.as_unix_millis(),
+        modified_ms: entry.modified.as_unix_millis().min(wall),
         version: entry.sequence,
     }))
 }

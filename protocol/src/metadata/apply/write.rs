@@ -12,7 +12,7 @@ use crate::metadata::keys;
 use crate::metadata::name::{BucketName, ObjectKey};
 use crate::metadata::refusal::{Quota, Refusal};
 use crate::metadata::table;
-use crate::metadata::value::{Bucket, Catalog, Due, ObjectVersion};
+use crate::metadata::value::{Bucket, Catalog, Due, ObjectVersion, Published};
 
 impl Step<'_> {
     /// Returns the current version of an object; none when there is no object, or it is deleted.
@@ -69,8 +69,17 @@ impl Step<'_> {
         let mut record = self.bucket(bucket)?;
         let before = self.current(bucket, key)?;
         self.drop_version(&mut record, key, version, release)?;
-        let newest = self.newest(bucket, key, 1)?.pop();
+        let mut newest = self.newest(bucket, key, 1)?.pop();
         let is_empty = newest.is_none();
+        // What was taken back from the public must not return to it by the way.
+        if let Some(newest) = newest.as_mut().filter(|newest| newest.public)
+            && newest.version != version.version
+            && before.as_ref().map(|before| before.version) != Some(newest.version)
+            && !before.as_ref().is_some_and(|before| before.public)
+        {
+            newest.public = false;
+            self.set(keys::version(bucket, key, newest.version), newest)?;
+        }
         let after = newest.filter(|version| !version.is_delete_marker());
         if before.as_ref().map(|v| v.version) != after.as_ref().map(|v| v.version) {
             self.set_current(&mut record, key, before.as_ref(), after.as_ref())?;
@@ -133,8 +142,14 @@ impl Step<'_> {
         let root_of = |version: &ObjectVersion| {
             version.content.as_ref().filter(|_| version.public).map(|content| content.root)
         };
-        let before = before.and_then(|version| Some((version.version, root_of(version)?)));
+        let mut before = before.and_then(|version| Some((version.version, root_of(version)?)));
         let after = after.and_then(|version| Some((version.version, root_of(version)?)));
+        // What an earlier build made public has no row before it is written again.
+        if let Some((version, _)) = before
+            && !self.draft_has(&keys::public(version))?
+        {
+            before = None;
+        }
         if before.is_none() && after.is_none() {
             return Ok(());
         }
@@ -143,11 +158,12 @@ impl Step<'_> {
             self.delete(keys::public(version));
             self.delete(keys::public_root(&root, version));
         }
+        catalog.sequence += 1;
         if let Some((version, root)) = after {
-            self.set(keys::public(version), name)?;
+            let published = Published { name: name.clone(), sequence: catalog.sequence };
+            self.set(keys::public(version), &published)?;
             self.mark(keys::public_root(&root, version));
         }
-        catalog.sequence = self.index;
         catalog.entries =
             catalog.entries + u64::from(after.is_some()) - u64::from(before.is_some());
         Ok(self.set(keys::CATALOG.to_vec(), &catalog)?)

@@ -10,7 +10,7 @@ use crate::metadata::keys;
 use crate::metadata::name::{BucketName, ObjectKey, UserName};
 use crate::metadata::source::{Source, SourceError};
 use crate::metadata::table::{self, corrupt_name, missing};
-use crate::metadata::value::{Bucket, ObjectVersion, Pin};
+use crate::metadata::value::{Bucket, ObjectVersion, Pin, Published};
 
 /// Returns the current version of an object; none when there is no object, or it is deleted. Cost: one read.
 ///
@@ -133,10 +133,10 @@ pub fn published(
     source: &dyn Source,
     after: Option<u64>,
     limit: usize,
-) -> Result<Vec<(u64, ObjectName)>, SourceError> {
+) -> Result<Vec<(u64, Published)>, SourceError> {
     let from = after.map(|after| keys::next(keys::public(after)));
     let rows = table::rows(source, &[keys::table::PUBLIC], from.as_deref(), page(limit))?;
-    rows.iter().map(|(key, name)| Ok((table::number_in(key)?, table::value(key, name)?))).collect()
+    rows.iter().map(|(key, row)| Ok((table::number_in(key)?, table::value(key, row)?))).collect()
 }
 
 /// Says whether a root is the content of a public object. Cost: one read, and as much for one that is not.
