@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::pace::silent_after;
 use super::{CatalogError, Head, PublicKey, Standing};
 use crate::format::blob;
 use crate::limits::{
     CATALOG_CLOCKS_APART, CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_KEPT,
     CATALOG_NEW_BURST, CATALOG_NEW_PAUSE, CATALOG_RETRY, CATALOG_RETRY_HEARD, CATALOG_RETRY_MAX,
-    CATALOG_SILENT, CATALOG_TELL_PAUSE,
+    CATALOG_TELL_PAUSE,
 };
 use crate::metadata::DisplayName;
 use crate::{ClusterId, Instant, WallTime};
@@ -377,7 +378,9 @@ impl Book {
     /// Returns what is known of all clusters, in order of their ids.
     #[must_use]
     pub fn known(&self, now: Instant) -> Vec<Known> {
-        self.pages.iter().map(|(cluster, page)| known(now, *cluster, page)).collect()
+        let silent = silent_after(self.pages.len() + 1);
+        let known = |(cluster, page): (&ClusterId, &Page)| known(now, silent, *cluster, page);
+        self.pages.iter().map(known).collect()
     }
 }
 
@@ -404,9 +407,9 @@ fn kept(page: &Page) -> Kept {
     Kept { head: signed.clone(), standing: *standing, held: *held, current_at: *current_at }
 }
 
-fn known(now: Instant, cluster: ClusterId, page: &Page) -> Known {
+fn known(now: Instant, silent: Duration, cluster: ClusterId, page: &Page) -> Known {
     let is_cut_off = page.cut_off_until.is_some_and(|until| now < until);
-    let is_silent = now.since(page.heard) > CATALOG_SILENT;
+    let is_silent = now.since(page.heard) > silent;
     let reach = match page {
         _ if is_cut_off => Reach::CutOff,
         Page { is_too_large: true, .. } => Reach::TooLarge,

@@ -6,8 +6,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::catalog_test::{head, key};
-use super::{Book, BookLimits, Head, Heard, Known, Pulled, Reach, Standing};
-use crate::limits::{CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_SILENT};
+use super::pace::silent_after;
+use super::{Book, BookLimits, ClusterKey, Head, Heard, Known, Pulled, Reach, Standing};
+use crate::limits::{
+    CATALOG_CLOCKS_APART, CATALOG_CUT_OFF, CATALOG_FAULTS_MAX, CATALOG_HEAD_PAUSE, CATALOG_KEPT,
+    CATALOG_NEW_BURST, CATALOG_RETRY_HEARD,
+};
 use crate::{ClusterId, Instant, WallTime};
 
 fn limits() -> BookLimits {
@@ -114,9 +118,90 @@ fn who_does_not_answer_is_asked_less_and_less_until_heard_of() {
     assert_eq!(known(&book, 600, 1).reach, Reach::Unreached);
     let deadline = book.next_deadline().unwrap();
     assert!(deadline > at(600).0);
-    hear(&mut book, 600, &head(1, 6), 1);
-    assert_eq!(pull(&mut book, 600, whole(6, 1)), Some(id(1)));
-    assert_eq!(known(&book, 600, 1).reach, Reach::Reached);
+    // Heard of, it is asked soon, and not as often as it speaks.
+    let soon = 600 + CATALOG_RETRY_HEARD.as_secs();
+    for sequence in 6..16 {
+        hear(&mut book, 600, &head(1, sequence), 1);
+        assert_eq!(pull(&mut book, 600, whole(6, 1)), None);
+    }
+    assert_eq!(pull(&mut book, soon, whole(15, 1)), Some(id(1)));
+    assert_eq!(known(&book, soon, 1).reach, Reach::Reached);
+}
+
+#[test]
+fn what_was_pulled_is_never_asked_for_as_it_was_before() {
+    let mut book = Book::new(limits());
+    hear(&mut book, 0, &head(1, 5), 1);
+    // The one that was asked was ahead of what was told.
+    assert_eq!(pull(&mut book, 1, whole(9, 3)), Some(id(1)));
+    hear(&mut book, 20, &head(1, 7), 1);
+    assert_eq!(book.next_pull(at(30).0), None, "it has that already");
+    hear(&mut book, 40, &head(1, 10), 1);
+    assert_eq!(book.next_pull(at(40).0).unwrap().standing, Standing { epoch: 1, sequence: 10 });
+    let mut book = Book::new(limits());
+    hear(&mut book, 0, &head(1, 5), 1);
+    let first = book.next_pull(at(0).0).unwrap();
+    hear(&mut book, 1, &head(1, 6), 1);
+    book.pulled(at(1), first.cluster, whole(5, 3), None);
+    assert_eq!(book.next_pull(at(1).0), None, "one that was behind is not asked at once");
+    assert_eq!(book.next_pull(at(3).0).unwrap().standing, Standing { epoch: 1, sequence: 6 });
+}
+
+#[test]
+fn many_new_names_at_once_are_not_all_taken() {
+    let mut book = Book::new(BookLimits { clusters: 10_000, ..limits() });
+    let mut news = 0;
+    for seed in 0..2_000_u16 {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&seed.to_be_bytes());
+        let secret = ClusterKey::from_seed(bytes);
+        let head = Head { key: secret.public(), ..head(1, 1) };
+        let heard = book.hear(at(1).0, at(1).1, &head.sign(&secret).unwrap());
+        news += u32::from(matches!(heard, Heard::New(_)));
+    }
+    assert!((CATALOG_NEW_BURST..CATALOG_NEW_BURST + 2).contains(&news), "{news}");
+}
+
+#[test]
+fn changes_that_follow_each_other_closely_are_taken_and_not_all_passed_on() {
+    let mut book = Book::new(limits());
+    hear(&mut book, 1, &head(1, 1), 1);
+    assert_eq!(hear(&mut book, 1, &head(1, 2), 1), Heard::Soon);
+    assert_eq!(book.next_pull(at(1).0).unwrap().standing.sequence, 2);
+    assert_eq!(hear(&mut book, 2, &head(1, 3), 1), Heard::New(id(1)));
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_not_believed() {
+    let mut book = Book::new(limits());
+    let ahead = CATALOG_CLOCKS_APART.as_secs() + 2;
+    let head_of = |seconds: u64| Head { issued: at(seconds).1, ..head(1, 1) };
+    assert_eq!(hear(&mut book, 1, &head_of(ahead), 1), Heard::Old);
+    assert_eq!(hear(&mut book, 1, &head_of(ahead - 1), 1), Heard::New(id(1)));
+}
+
+#[test]
+fn pulls_under_way_count_towards_the_quota() {
+    let mut book = Book::new(limits());
+    for seed in 1..=4 {
+        hear(&mut book, 0, &Head { entries: 90, ..head(seed, 1) }, seed);
+    }
+    let room: Vec<u64> = (0..4).map(|_| book.next_pull(at(0).0).unwrap().entries_max).collect();
+    assert_eq!(room, [100, 100, 70, 0]);
+}
+
+#[test]
+fn what_is_kept_of_a_cluster_is_not_believed_without_its_entries() {
+    let mut book = Book::new(limits());
+    hear(&mut book, 0, &head(1, 5), 1);
+    pull(&mut book, 1, whole(5, 3));
+    let (_, kept) = book.take_changed().pop().unwrap();
+    let mut again = Book::new(limits());
+    assert!(again.take_in(at(0).0, kept.clone().unwrap(), false));
+    assert_eq!((known(&again, 0, 1).held, known(&again, 0, 1).current_at), (0, None));
+    assert_eq!(pull(&mut again, 0, whole(5, 3)), Some(id(1)));
+    let blocked = BookLimits { blocked: BTreeSet::from([id(1)]), ..limits() };
+    assert!(!Book::new(blocked).take_in(at(0).0, kept.unwrap(), true));
 }
 
 #[test]
@@ -124,7 +209,7 @@ fn who_is_silent_does_not_answer() {
     let mut book = Book::new(limits());
     hear(&mut book, 0, &head(1, 5), 1);
     pull(&mut book, 1, whole(5, 3));
-    let late = CATALOG_SILENT.as_secs() + 1;
+    let late = silent_after(2).as_secs() + 1;
     assert_eq!(known(&book, late - 1, 1).reach, Reach::Reached);
     let silent = known(&book, late, 1);
     assert_eq!(
@@ -186,17 +271,21 @@ fn new_names_do_not_push_out_who_is_kept() {
         pull(&mut book, 0, whole(1, 3));
     }
     assert_eq!(hear(&mut book, 1, &head(5, 1), 5), Heard::Old, "all are in use");
-    // One of them has not answered since.
-    hear(&mut book, 1, &head(2, 2), 2);
-    pull(&mut book, 1, Pulled::Unreached);
+    // One of them has not been heard of for a long time.
+    let later = CATALOG_KEPT.as_secs() + 1;
+    for seed in [1, 3, 4] {
+        hear(&mut book, later, &head(seed, 2), seed);
+    }
     book.take_changed();
-    assert_eq!(hear(&mut book, 2, &head(5, 1), 5), Heard::New(id(5)));
+    assert_eq!(hear(&mut book, later, &head(5, 1), 5), Heard::New(id(5)));
     let gone: Vec<_> = book.take_changed().into_iter().filter(|(_, kept)| kept.is_none()).collect();
     assert_eq!(gone, [(id(2), None)], "its entries go as well");
     for seed in 6..100 {
-        hear(&mut book, 3, &head(seed, 1), seed);
+        hear(&mut book, later, &head(seed, 1), seed);
     }
-    assert_eq!(book.known(at(3).0).len(), 4);
+    let known = book.known(at(later).0);
+    assert_eq!(known.len(), 4);
+    assert_eq!(known.iter().filter(|known| known.held > 0).count(), 3);
 }
 
 #[test]

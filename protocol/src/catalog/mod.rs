@@ -8,6 +8,7 @@ mod entry;
 mod head;
 mod key;
 mod message;
+mod pace;
 mod reconcile;
 
 pub use book::{Book, BookLimits, Heard, Kept, Known, Pull, Pulled, Reach};
@@ -15,6 +16,7 @@ pub use entry::{Entry, EntryId, SignedEntry};
 pub use head::{Head, Standing};
 pub use key::{ClusterKey, PublicKey, SIGNATURE_BYTES};
 pub use message::{Answer, Question};
+pub use pace::refresh_period;
 pub use reconcile::{Differs, Items, Pulling};
 
 use crate::format::FormatError;

@@ -12,7 +12,7 @@ use super::{Book, BookLimits, EntryId, Head, Heard, Items, Kept, Pull, Pulled, P
 use crate::metadata::Catalog;
 use crate::{ClusterId, Instant, Prng, WallTime};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 400;
 const CLUSTERS: u8 = 3;
 const PEERS: usize = 3;
 /// Steps with faults, and after them; each takes a tenth of a second.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::catalog::{
-    ClusterKey, Entry, EntryId, Head, Items, SIGNATURE_BYTES, SignedEntry, Standing,
+    ClusterKey, Entry, EntryId, Head, Items, SIGNATURE_BYTES, SignedEntry, Standing, refresh_period,
 };
-use protocol::limits::{CATALOG_CONTACTS_MAX, CATALOG_REFRESH, CLUSTER_PEERS_MAX, LIST_ROWS_MAX};
+use protocol::limits::{CATALOG_CONTACTS_MAX, CLUSTER_PEERS_MAX, LIST_ROWS_MAX};
 use protocol::metadata::{Catalog, Effect, Source, SourceError, query};
 use protocol::{Fault, Instant, Kind};
 use tokio::sync::Mutex as TurnMutex;
@@ -270,7 +270,7 @@ pub(crate) async fn tell<E: Env>(context: Context<E>, catalogs: Catalogs) {
                 Err(err) => debug!(%err, "the overlay was not told of the catalog"),
             }
         }
-        let refresh = context.env.now().after(CATALOG_REFRESH);
+        let refresh = context.env.now().after(refresh_period(catalogs.known().len() + 1));
         let standing = context.meta.read(Freshness::Local, query::catalog).await.ok();
         // Whatever else changes is not the overlay's business.
         loop {

@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a driver waits by the real clock")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt as _;
@@ -12,10 +14,11 @@ use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
 use protocol::limits::GUEST_PATIENCE;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error};
 
+use super::limits::WAIT_MAX;
 use super::{Answer, Gate, Guests, Limits, Question};
 use crate::env::GuestQuestion;
 use crate::net::identity::peer_from_libp2p;
@@ -24,23 +27,36 @@ use crate::net::identity::peer_from_libp2p;
 type Answered = Option<(ResponseChannel<Answer>, Answer)>;
 
 /// The same, and to whom.
-type Waiting = Option<(PeerId, ResponseChannel<Answer>, Answer)>;
+type Waiting = (PeerId, Answered);
+
+/// Questions that wait for their answer, over all guests: 16 MiB of memory at most.
+const WAITING_MAX: usize = 256;
 
 /// See the module.
 pub(in crate::net) struct Answers {
     gate: Gate,
     answer_bytes_max: usize,
+    open_of_one: usize,
+    places: Arc<Semaphore>,
+    /// Questions of each guest that wait for their answer.
+    open: BTreeMap<PeerId, usize>,
     service: mpsc::Sender<GuestQuestion>,
-    /// At most as many as there are places for questions.
     waiting: FuturesUnordered<BoxFuture<'static, Waiting>>,
 }
 
 impl Answers {
     /// Returns the side that hands questions to `service`.
     pub(in crate::net) fn new(limits: Limits, service: mpsc::Sender<GuestQuestion>) -> Self {
-        let answer_bytes_max = limits.answer_bytes_max;
-        let gate = Gate::new(limits, Instant::now());
-        Self { gate, answer_bytes_max, service, waiting: FuturesUnordered::new() }
+        let Limits { answer_bytes_max, open_of_one, places, .. } = limits;
+        Self {
+            gate: Gate::new(limits, Instant::now()),
+            answer_bytes_max,
+            open_of_one,
+            places: Arc::new(Semaphore::new(places)),
+            open: BTreeMap::new(),
+            service,
+            waiting: FuturesUnordered::new(),
+        }
     }
 
     /// Takes a question, or lets its stream end. Returns whether it was taken.
@@ -51,26 +67,28 @@ impl Answers {
         channel: ResponseChannel<Answer>,
     ) -> bool {
         let Some(name) = peer_from_libp2p(&from) else { return false };
+        let open = self.open.get(&from).copied().unwrap_or(0);
+        if open >= self.open_of_one || self.waiting.len() >= WAITING_MAX {
+            return false;
+        }
         let Some(wait) = self.gate.admits(from, Instant::now()) else { return false };
-        let (answer, answered) = oneshot::channel();
-        let Question { bytes, place } = question;
-        let asked = GuestQuestion { from: name, question: bytes, answer };
-        let later = if wait.is_zero() {
-            if self.service.try_send(asked).is_err() {
-                return false;
-            }
-            None
-        } else {
-            Some((wait, self.service.clone(), asked))
-        };
-        self.waiting.push(Box::pin(async move {
-            if let Some((wait, service, asked)) = later {
+        self.open.insert(from, open + 1);
+        // What it keeps now is the question alone.
+        let Question { bytes: question, place } = question;
+        drop(place);
+        let (service, places) = (self.service.clone(), Arc::clone(&self.places));
+        let answer = async move {
+            if !wait.is_zero() {
                 sleep(wait).await;
-                service.try_send(asked).ok()?;
             }
+            // Whoever reads its answers slowly keeps its places, and others wait for theirs for a while.
+            let place = timeout(WAIT_MAX, places.acquire_owned()).await.ok()?.ok()?;
+            let (answer, answered) = oneshot::channel();
+            service.try_send(GuestQuestion { from: name, question, answer }).ok()?;
             let bytes = timeout(GUEST_PATIENCE, answered).await.ok()?.ok()?;
-            Some((from, channel, Answer { bytes, place }))
-        }));
+            Some((channel, Answer { bytes, place: Some(place) }))
+        };
+        self.waiting.push(Box::pin(async move { (from, answer.await) }));
         true
     }
 
@@ -81,7 +99,14 @@ impl Answers {
 
     /// Returns the next answer, when there is one. Cancel-safe.
     pub(in crate::net) async fn next(&mut self) -> Answered {
-        let (from, channel, answer) = self.waiting.next().await.flatten()?;
+        let (from, answered) = self.waiting.next().await?;
+        if let Some(open) = self.open.get_mut(&from) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.open.remove(&from);
+            }
+        }
+        let (channel, answer) = answered?;
         if answer.bytes.len() > self.answer_bytes_max {
             error!(bytes = answer.bytes.len(), "answer to a guest was too large to be sent");
             return None;

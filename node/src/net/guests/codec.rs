@@ -13,14 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 
-/// A question, and while it is another's, its place among those at a time.
+/// A question, and while it is another's, its place among those that are read.
 #[derive(Debug)]
 pub(in crate::net) struct Question {
     pub(super) bytes: Bytes,
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
-/// An answer, with the place of its question, which it keeps until it is written.
+/// An answer, with its place among those that are given, which it keeps until it is written.
 #[derive(Debug)]
 pub(in crate::net) struct Answer {
     pub(super) bytes: Bytes,
@@ -30,15 +30,15 @@ pub(in crate::net) struct Answer {
 /// See the module. Clones share the places.
 #[derive(Clone, Debug)]
 pub(in crate::net) struct GuestCodec {
-    places: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     question_bytes_max: usize,
     answer_bytes_max: usize,
 }
 
 impl GuestCodec {
     pub(super) fn new(limits: &Limits) -> Self {
-        let Limits { question_bytes_max, answer_bytes_max, places, .. } = *limits;
-        Self { places: Arc::new(Semaphore::new(places)), question_bytes_max, answer_bytes_max }
+        let Limits { question_bytes_max, answer_bytes_max, reading, .. } = *limits;
+        Self { reading: Arc::new(Semaphore::new(reading)), question_bytes_max, answer_bytes_max }
     }
 }
 
@@ -52,7 +52,7 @@ impl Codec for GuestCodec {
         T: AsyncRead + Unpin + Send,
     {
         // Before the first byte: a question that finds no place costs nothing.
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(io::Error::other)?;
+        let place = Arc::clone(&self.reading).try_acquire_owned().map_err(io::Error::other)?;
         let bytes = read(io, self.question_bytes_max).await?;
         Ok(Question { bytes, place: Some(place) })
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_question_cut_short_is_none_and_gives_its_place_back() {
         let (mut codec, whole) = (codec(), written(9));
-        for _ in 0..limits().places {
+        for _ in 0..limits().reading {
             for length in 0..whole.len() {
                 assert!(ask(&mut codec, &whole[..length]).is_err());
             }
@@ -175,17 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_the_bound_is_read_at_a_time_and_an_answer_makes_room() {
+    fn no_more_than_the_bound_is_read_at_a_time_and_one_that_was_taken_makes_room() {
         let (mut codec, whole) = (codec(), written(9));
         let mut held: Vec<_> =
-            (0..limits().places).map(|_| ask(&mut codec.clone(), &whole).unwrap()).collect();
+            (0..limits().reading).map(|_| ask(&mut codec.clone(), &whole).unwrap()).collect();
         let mut io = Cursor::new(whole.as_slice());
         assert!(block_on(codec.read_request(&limits().name, &mut io)).is_err());
         assert_eq!(io.position(), 0, "it was read");
-        let place = held.pop().unwrap().place;
-        let answer = Answer { bytes: Bytes::new(), place };
-        let mut out = Cursor::new(Vec::new());
-        block_on(codec.write_response(&limits().name, &mut out, answer)).unwrap();
+        drop(held.pop());
         assert!(ask(&mut codec, &whole).is_ok());
     }
 }

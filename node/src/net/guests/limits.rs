@@ -27,8 +27,12 @@ pub(in crate::net) struct Limits {
     pub(super) name: StreamProtocol,
     pub(super) question_bytes_max: usize,
     pub(super) answer_bytes_max: usize,
-    /// Questions of others at a time, over all of them: with their answers, 32 MiB of memory or so.
+    /// Questions of others that are read at a time, over all of them: 4 MiB of memory at most.
+    pub(super) reading: usize,
+    /// Those that are answered at a time: 32 MiB of memory or so.
     pub(super) places: usize,
+    /// Those of one guest that wait for their answer.
+    pub(super) open_of_one: usize,
     /// Questions at a time on one connection, in both directions together.
     pub(super) streams_per_connection: usize,
     /// Questions of one guest.
@@ -54,7 +58,9 @@ impl Limits {
                 name: StreamProtocol::new("/shoal/guest/1"),
                 question_bytes_max: GUEST_QUESTION_BYTES_MAX,
                 answer_bytes_max: GUEST_ANSWER_BYTES_MAX,
+                reading: 64,
                 places: 32,
+                open_of_one: 4,
                 streams_per_connection: 2,
                 of_one: Rate { burst: 8, pause: second },
                 // Twenty peers that join at once are served at once.
@@ -69,7 +75,9 @@ impl Limits {
                     name: StreamProtocol::new("/shoal/overlay/1"),
                     question_bytes_max: OVERLAY_QUESTION_BYTES_MAX,
                     answer_bytes_max: OVERLAY_ANSWER_BYTES_MAX,
+                    reading: 64,
                     places: 16,
+                    open_of_one: 4,
                     streams_per_connection: 4,
                     of_one: Rate { burst: 64, pause: second / 50 },
                     of_all: Rate { burst: 512, pause: second / 500 },
