@@ -42,6 +42,8 @@ pub struct Planted {
     pub collect_uploads: bool,
     /// What others should hold is dropped before they confirmed that they do.
     pub drop_early: bool,
+    /// Inventories pass over some partitions.
+    pub skip_partitions: bool,
 }
 
 /// The services of one peer, as flows use them. Clones are handles to the same ones.

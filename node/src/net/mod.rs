@@ -30,6 +30,8 @@ mod bad_input_test;
 #[cfg(test)]
 mod bench_test;
 #[cfg(test)]
+mod gossip_test;
+#[cfg(test)]
 mod guests_test;
 #[cfg(test)]
 mod members_test;

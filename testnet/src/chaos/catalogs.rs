@@ -91,7 +91,7 @@ pub(super) async fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let url = stage.url("b1")?;
     counts(ctx, &url, "buoy", 100).await?;
     let known = cluster(ctx, &url, "a").await?;
-    ensure!(known.held == 100 && known.age_ms.is_some(), "{known:?}");
+    ensure!(known.age_ms.is_some(), "{known:?}");
     Ok(())
 }
 

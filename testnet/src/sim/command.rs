@@ -40,6 +40,8 @@ pub enum Defect {
     CollectUploads,
     /// What others should hold is dropped before they do (faults).
     DropEarly,
+    /// Inventories pass over some partitions, so that what lacks there stays so (faults).
+    SkipPartitions,
     /// Votes count before they are synced (meta).
     VoteNotSynced,
     /// A leader that starts again leads on in its old term (meta).
@@ -61,6 +63,7 @@ impl Defect {
             Self::CountTwice => Some(Plant::CountTwice),
             Self::CollectUploads => Some(Plant::CollectUploads),
             Self::DropEarly => Some(Plant::DropEarly),
+            Self::SkipPartitions => Some(Plant::SkipPartitions),
             Self::VoteNotSynced
             | Self::LeaderRestoreOn
             | Self::StaleRead
@@ -81,7 +84,8 @@ impl Defect {
             | Self::SkipHashCheck
             | Self::CountTwice
             | Self::CollectUploads
-            | Self::DropEarly => None,
+            | Self::DropEarly
+            | Self::SkipPartitions => None,
         }
     }
 }

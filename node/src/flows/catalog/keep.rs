@@ -270,7 +270,8 @@ impl<E: Env> Keeper<E> {
         debug!(%cluster, ?pulled, "a catalog was pulled");
         let now = (self.context.env.now(), self.context.env.wall());
         self.book.pulled(now, cluster, pulled, held);
-        self.settle_soon();
+        // At once: what the index has is of this standing now.
+        self.settle_at = Some(self.context.env.now());
     }
 
     /// Asks somebody for the heads it knows, when it is time.

@@ -180,7 +180,10 @@ impl<E: Env> Keeper<E> {
 
 /// Returns the summary of all that is held.
 async fn scan<E: Env>(context: &Context<E>) -> Result<Summary, Fault> {
-    let planted = Planted { drops_early: context.planted.drop_early, ..Planted::default() };
+    let planted = Planted {
+        drops_early: context.planted.drop_early,
+        inventory_skips_a_partition: context.planted.skip_partitions,
+    };
     let (mut summary, mut after) = (Summary::planted(planted), None);
     loop {
         let wanted = RowsWanted { partitions: None, after, limit: SCAN_ROWS };

@@ -25,6 +25,8 @@ pub enum Plant {
     CollectUploads,
     /// Drops what others should hold before they do.
     DropEarly,
+    /// Passes over some partitions when inventories are compared.
+    SkipPartitions,
 }
 
 impl Plant {
@@ -33,6 +35,7 @@ impl Plant {
     pub const fn breaks(self) -> &'static [Property] {
         match self {
             Self::SkipHashCheck => &[Property::Genuine],
+            Self::SkipPartitions => &[Property::Heals],
             Self::AckBeforeSync | Self::CountTwice | Self::CollectUploads | Self::DropEarly => {
                 &[Property::Readable, Property::Synced, Property::Kept]
             }
@@ -47,6 +50,7 @@ impl Plant {
             count_twice: plant == Some(Self::CountTwice),
             collect_uploads: plant == Some(Self::CollectUploads),
             drop_early: plant == Some(Self::DropEarly),
+            skip_partitions: plant == Some(Self::SkipPartitions),
         }
     }
 }

@@ -70,6 +70,11 @@ fn a_copy_that_is_dropped_before_others_have_it_is_found() {
 }
 
 #[test]
+fn inventories_that_pass_over_partitions_are_found() {
+    finds(Plant::SkipPartitions);
+}
+
+#[test]
 fn a_holder_that_counts_twice_is_found() {
     finds(Plant::CountTwice);
 }
