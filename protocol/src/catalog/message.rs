@@ -19,7 +19,7 @@ use crate::{Cid, ClusterId};
 pub enum Question {
     /// For the latest heads that this peer knows, its own cluster's first.
     Heads,
-    /// For what of this cluster's catalog differs, by the protocol of [`super::reconcile`].
+    /// For what of this cluster's catalog differs, by the protocol of set reconciliation.
     Reconcile {
         /// Whose catalog.
         cluster: ClusterId,
