@@ -304,8 +304,8 @@ impl Book {
             cluster: *cluster,
             key: page.head.key,
             contacts: page.head.contacts.clone(),
-            // What was pulled may be of a later one than what was told.
-            standing: page.standing.map_or(page.head.standing, |held| held.max(page.head.standing)),
+            // Later than what is held, or there would be nothing to pull.
+            standing: page.head.standing,
             entries: page.head.entries,
             entries_max,
         })

@@ -6,6 +6,7 @@ use super::refusal::{Bounded, Need};
 use super::testing::{World, bucket, found, member, user};
 use super::value::{Member, MemberState, Role, TicketState};
 use super::{Effect, Outcome, Refusal, query};
+use crate::catalog::ClusterKey;
 use crate::limits::{TICKET_MEMORY_MS, USER_TOKENS_MAX};
 use crate::topology::{Epoch, ReplicaCount, Topology};
 use crate::{Fault, Kind};
@@ -238,4 +239,22 @@ fn every_refusal_says_what_to_do_in_one_line() {
         let fault = Fault::from(refusal.clone());
         assert_eq!(fault.retry_after.is_some(), fault.kind == Kind::Busy, "{text}");
     }
+}
+
+#[test]
+fn a_cluster_takes_the_key_that_its_id_was_made_from_and_no_other() {
+    let seed = [9; 32];
+    let mut world = World::default();
+    let Op::Found { name, first, admin_token_hash, replicas, grace_ms, .. } = found() else {
+        panic!("a founding founds")
+    };
+    let cluster = ClusterKey::from_seed(seed).public().cluster();
+    world.system(Op::Found { cluster, name, first, admin_token_hash, replicas, grace_ms }).unwrap();
+    let other = world.system(Op::SetCatalogKey { seed: [4; 32] });
+    assert!(matches!(other, Err(Refusal::Invalid { .. })), "{other:?}");
+    assert_eq!(query::catalog_key(&world.map).unwrap(), None);
+    for _ in 0..2 {
+        assert_eq!(world.system(Op::SetCatalogKey { seed }), Ok(Outcome::Done));
+    }
+    assert_eq!(query::catalog_key(&world.map).unwrap(), Some(seed));
 }
