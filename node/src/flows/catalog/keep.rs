@@ -38,9 +38,12 @@ const HEADS_OF_ONE: u32 = 100;
 const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1,024 is not zero");
 
 /// How often somebody is asked for heads: while none are known, and else.
-const GREET_FIRST: Duration = Duration::from_secs(2);
+const GREET_FIRST: Duration = Duration::from_secs(1);
 /// See [`GREET_FIRST`].
 const GREET: Duration = Duration::from_secs(30);
+
+/// Peers that are asked at a time.
+const GREETINGS_MAX: usize = 5;
 
 /// Bytes of a row: a head, and what is known of it.
 const ROW_BYTES_MAX: usize = CATALOG_HEAD_BYTES_MAX + 64;
@@ -64,7 +67,7 @@ pub(crate) async fn keep<E: Env>(
     let Some(index) = catalogs.index().cloned() else { return };
     let now = context.env.now();
     // Each task sends once.
-    let (bring, mut brought) = mpsc::channel(PULLS_MAX + 2);
+    let (bring, mut brought) = mpsc::channel(PULLS_MAX + GREETINGS_MAX + 1);
     let mut keeper = Keeper {
         book: Book::new(limits),
         writing: Arc::new(Mutex::new(())),
@@ -72,7 +75,7 @@ pub(crate) async fn keep<E: Env>(
         pulls: 0,
         is_forgetting: false,
         to_forget: Vec::new(),
-        is_greeting: false,
+        greetings: 0,
         greet_at: now.after(GREET_FIRST),
         settle_at: None,
         senders: LruCache::new(SENDERS_MAX),
@@ -97,7 +100,7 @@ struct Keeper<E: Env> {
     pulls: usize,
     is_forgetting: bool,
     to_forget: Vec<ClusterId>,
-    is_greeting: bool,
+    greetings: usize,
     greet_at: Instant,
     /// When what changed is kept; `None`: nothing did.
     settle_at: Option<Instant>,
@@ -196,7 +199,7 @@ impl<E: Env> Keeper<E> {
             }
             Brought::Forgot => self.is_forgetting = false,
             Brought::Heads(heads) => {
-                self.is_greeting = false;
+                self.greetings = self.greetings.saturating_sub(1);
                 heads.iter().for_each(|head| drop(self.hear(&head.0)));
             }
         }
@@ -289,10 +292,11 @@ impl<E: Env> Keeper<E> {
         let Some(one) = prng.index(whom.len()).and_then(|at| whom.into_iter().nth(at)) else {
             return;
         };
-        if self.is_greeting {
+        // Whoever is gone keeps others from being asked for no longer than there are others.
+        if self.greetings >= GREETINGS_MAX {
             return;
         }
-        self.is_greeting = true;
+        self.greetings += 1;
         let env = self.context.env.clone();
         self.spawn("catalog.greet", async move {
             match ask(&env, vec![one], &Question::Heads).await {
